@@ -1,0 +1,3 @@
+"""Run Snakemake workflows on Azure Batch."""
+
+__version__ = "0.1.0"

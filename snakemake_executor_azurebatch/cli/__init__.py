@@ -1,0 +1,1 @@
+"""The command ``snakemake-azurebatch``: one command, one file."""

@@ -1,0 +1,1 @@
+"""Pools: what is asked for, and making sure that it is there."""

@@ -1,0 +1,1 @@
+"""One run: submit, watch, judge, bring back."""

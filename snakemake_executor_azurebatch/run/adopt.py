@@ -1,0 +1,243 @@
+"""Taking over what a run has left whose controller was killed.
+
+    look_at_left      what has become of the tasks whose ledger rows are open: asked once, at the start
+    Adopter.name      a job that is ready gets the task that is left for just this work, or a new one
+
+Only under Snakemake's lock: without it another run may be alive, and nothing of that is looked at.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from snakemake_executor_azurebatch.daemons import DaemonPool
+from snakemake_executor_azurebatch.errors import NotFound, ServiceError, service
+from snakemake_executor_azurebatch.jobs import JobRequest
+from snakemake_executor_azurebatch.lanes import BATCH, STAGER
+from snakemake_executor_azurebatch.naming import task_id
+from snakemake_executor_azurebatch.node import protocol
+from snakemake_executor_azurebatch.node.protocol import CommitRecord, ProtocolError
+from snakemake_executor_azurebatch.run.fingerprint import Context, fingerprint, work_of, works_in
+from snakemake_executor_azurebatch.run.finish import MAX_RECORD_BYTES
+from snakemake_executor_azurebatch.run.judge import Sighting
+from snakemake_executor_azurebatch.run.ledger import ENDED, Entry, Ledger
+from snakemake_executor_azurebatch.run.prepare import destination
+from snakemake_executor_azurebatch.run.watch import PAGE_SIZE, SELECT, sighting_of
+from snakemake_executor_azurebatch.staging.store import BlobStore
+
+if TYPE_CHECKING:
+    from azure.batch import BatchClient
+
+READERS = 16
+
+#: The user's own doing: the next run tells of it, as the killed one would have done.
+_TO_BE_TOLD = (protocol.ERROR_COMMAND, protocol.ERROR_MISSING_OUTPUT)
+#: Somebody, or the end of its Batch job, has ended the task. source: Azure Batch REST reference, task error codes.
+_TERMINATED = "TaskEnded"
+
+#: Reads the commit record of a task; None where there is none. May raise ServiceError, ProtocolError.
+ReadRecord = Callable[[str], CommitRecord | None]
+
+
+class Fate(Enum):
+    """What has become of a task that a killed run has noted."""
+
+    ALIVE = "it waits or runs"
+    FINISHED = "it has ended, and what it left can be taken"
+    UNSENT = "the service has never heard of it"
+    LOST = "it came to nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One task that is left."""
+
+    entry: Entry
+    fate: Fate
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A task as the service lists it."""
+
+    is_completed: bool
+    sighting: Sighting
+
+
+def fate_of(entry: Entry, listed: Listed | None, record: CommitRecord | None, *, goes_on: bool) -> Fate:
+    """The fate of a task (pure). ``goes_on``: this run goes on with the task's Batch job.
+
+    ``record`` is asked for only where the task does not live. Tasks whose files Azure Batch moves leave none: theirs
+    is the service's word.
+    """
+    if listed is None and goes_on:
+        return Fate.UNSENT
+    if listed is not None and not listed.is_completed and goes_on:
+        return Fate.ALIVE
+    has_ended = listed is not None and listed.is_completed
+    sighting = listed.sighting if listed is not None else Sighting(entry.task_id, None)
+    if entry.staging == BATCH:
+        good = has_ended and sighting.exit_code == 0 and sighting.failure_code is None
+        return Fate.FINISHED if good else Fate.LOST
+    if record is None:
+        return Fate.LOST
+    if record.error_class is None:
+        return Fate.FINISHED if record.phase == "done" and record.exit_code == 0 else Fate.LOST
+    is_told = has_ended and sighting.failure_code != _TERMINATED and record.error_class in _TO_BE_TOLD
+    return Fate.FINISHED if is_told else Fate.LOST
+
+
+def look_at_left(
+    client: BatchClient, entries: Iterable[Entry], own_job_ids: Collection[str], read: ReadRecord
+) -> list[Left]:
+    """What has become of these tasks. ``own_job_ids``: Batch jobs that this run goes on with. Raises ServiceError."""
+    waiting = list(entries)
+    listed: dict[str, Listed] = {}
+    for job_id in {entry.batch_job_id for entry in waiting}:
+        listed.update(_tasks_of(client, job_id))
+
+    def look(entry: Entry) -> Left:
+        there, goes_on, record = listed.get(entry.task_id), entry.batch_job_id in own_job_ids, None
+        lives = goes_on and (there is None or not there.is_completed)
+        if not lives and entry.staging == STAGER:
+            try:
+                record = read(entry.task_id)
+            except ProtocolError:  # of another version, or cut off: it is run again
+                record = None
+        fate = fate_of(entry, there, record, goes_on=goes_on)
+        return Left(entry, fate, there.sighting if there else Sighting(entry.task_id, 0))
+
+    with DaemonPool(READERS, thread_name_prefix="azurebatch-adopt") as readers:
+        return list(readers.map(look, waiting))
+
+
+def record_reader(store: BlobStore) -> ReadRecord:
+    """Reads commit records from the blob container of this workdir."""
+
+    def read(key: str) -> CommitRecord | None:
+        blob = protocol.record_blob(destination(key, store.prefix))
+        try:
+            return CommitRecord.from_json(protocol.decode(store.read_bytes(blob, MAX_RECORD_BYTES)))
+        except NotFound:
+            return None
+
+    return read
+
+
+def _tasks_of(client: BatchClient, job_id: str) -> dict[str, Listed]:
+    found: dict[str, Listed] = {}
+    try:
+        with service(f"looking at the tasks of Batch job {job_id}"):
+            for task in client.list_tasks(job_id, select=[*SELECT, "state"], max_results=PAGE_SIZE):
+                found[str(task.id)] = Listed(task.state == "completed", sighting_of(task))
+    except NotFound:
+        return {}
+    return found
+
+
+@dataclass
+class Adopter:
+    """Gives the jobs of one run their tasks. Usable from any thread."""
+
+    client: BatchClient
+    ledger: Ledger
+    batch_job_id: str
+    left: list[Left] = field(default_factory=list)
+    say: Callable[[str], None] = print
+    _by_work: dict[str, list[Left]] = field(default_factory=dict)
+    _adopted: dict[str, Left] = field(default_factory=dict)
+    _named: dict[str, Entry] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Rows of tasks that came to nothing are closed here; those of all others wait for their jobs."""
+        lost = [left.entry.task_id for left in self.left if left.fate is Fate.LOST]
+        if lost:
+            self.ledger.ended(lost, ENDED)
+        for left in self.left:
+            if left.fate is not Fate.LOST:
+                self._by_work.setdefault(left.entry.work, []).append(left)
+
+    def summary(self) -> str:
+        """What was found, as a sentence; empty for nothing."""
+        alive, finished = (sum(left.fate is fate for left in self.left) for fate in (Fate.ALIVE, Fate.FINISHED))
+        if not alive + finished:
+            return ""
+        return f"An earlier run has left {_tasks(alive)} that wait or run, and {_tasks(finished)} that have ended."
+
+    def name(
+        self, request: JobRequest, context: Context, versions: list[str], is_cut_off: Callable[[str], bool]
+    ) -> JobRequest:
+        """The request with its task's id. ``is_cut_off``: whether Snakemake has not taken the end of that task.
+
+        Old tasks of this job that are not for just this work are ended: it has changed meanwhile.
+        """
+        mark, work = fingerprint(request, context, versions), work_of(request.members)
+        with self._lock:
+            left = self._by_work.pop(work, [])
+        chosen = next((one for one in left if self._fits(one, mark, request.attempt, is_cut_off)), None)
+        self._end([one for one in left if one is not chosen])
+        wildcards = request.members[0]["wildcards"] if len(request.members) == 1 else {}
+        generation = (
+            chosen.entry.generation if chosen is not None else self.ledger.next_generation(mark, request.attempt)
+        )
+        key = task_id(request.name, wildcards, mark, request.attempt, generation)
+        staging = request.way.staging if request.way is not None and request.rendered is not None else STAGER
+        entry = Entry(
+            *(key, self.batch_job_id, self.ledger.store_id, work, mark, request.attempt, generation), staging=staging
+        )
+        with self._lock:
+            if chosen is not None and chosen.fate is not Fate.UNSENT:
+                self._adopted[key] = chosen
+            else:
+                self._named[key] = entry
+        return replace(request, key=key)
+
+    def submitted(self, keys: Iterable[str]) -> None:
+        """Note that these are going to be created, before they are."""
+        with self._lock:
+            entries = [entry for key in keys if (entry := self._named.pop(key, None)) is not None]
+        self.ledger.submitted(entries)
+
+    def take(self, key: str) -> Left | None:
+        """The task that is left for the job with this key; nothing where it is to be created."""
+        with self._lock:
+            return self._adopted.pop(key, None)
+
+    def keep_only(self, works: set[str]) -> None:
+        """End what is left of jobs that are not to run now. What they have finished stays for a later run."""
+        with self._lock:
+            unwanted = [work for work in self._by_work if not works & works_in(work)]
+            left = [one for work in unwanted for one in self._by_work.pop(work)]
+        self._end([one for one in left if one.fate is not Fate.FINISHED])
+
+    def _fits(self, left: Left, mark: str, attempt: int, is_cut_off: Callable[[str], bool]) -> bool:
+        entry = left.entry
+        return entry.fingerprint == mark and entry.attempt == attempt and is_cut_off(entry.task_id)
+
+    def _end(self, left: list[Left]) -> None:
+        """Terminate these tasks, and ask for them no more."""
+        for one in left:
+            if one.fate is Fate.ALIVE:
+                self._terminate(one.entry)
+        if left:
+            self.ledger.ended([one.entry.task_id for one in left], ENDED)
+
+    def _terminate(self, entry: Entry) -> None:
+        try:
+            with service(f"ending task {entry.task_id}"):
+                self.client.terminate_task(entry.batch_job_id, entry.task_id)
+        except ServiceError as error:
+            if error.code not in ("TaskNotFound", "TaskCompleted"):
+                self.say(f"A task that an earlier run has left could not be ended: {error}")
+            return
+        self.say(f"Ended task {entry.task_id} of an earlier run: its work has changed, or is not wanted now.")
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"

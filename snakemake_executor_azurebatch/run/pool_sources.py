@@ -1,0 +1,167 @@
+"""The pools of ``pools.yaml`` at the service: what they offer, and each made or found when its first job comes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from snakemake_executor_azurebatch.errors import AzureBatchError, service
+from snakemake_executor_azurebatch.pools.asking import create_options
+from snakemake_executor_azurebatch.pools.choose import Capacity, capacity_of
+from snakemake_executor_azurebatch.pools.config import Pools
+from snakemake_executor_azurebatch.pools.description import NO_NODES, PoolDescription, Span
+from snakemake_executor_azurebatch.pools.differences import differences
+from snakemake_executor_azurebatch.pools.ensure import Pool, as_pool, find_pool, grow_pool, make_pool
+from snakemake_executor_azurebatch.pools.formula import Bounds
+from snakemake_executor_azurebatch.pools.os_image import choose_image, read_supported
+from snakemake_executor_azurebatch.pools.planning import start_nodes
+from snakemake_executor_azurebatch.pools.registries import host_of, refused_images
+from snakemake_executor_azurebatch.pools.scaling import Fixed, Leased
+from snakemake_executor_azurebatch.run.batch_job import PATIENCE_S
+from snakemake_executor_azurebatch.run.lease_of_run import Lessee, PoolLease, may_lease
+
+if TYPE_CHECKING:
+    from azure.batch import BatchClient, models
+
+
+def _delete(client: BatchClient, pool_id: str) -> None:
+    with service(f"deleting pool {pool_id}"):
+        client.begin_delete_pool(pool_id, polling_interval=1).wait(PATIENCE_S)
+
+
+class FromFile:
+    """Those with an id that are there already are asked what they are.
+
+    ``images``: what nodes of new pools fetch beforehand, that of the run first, besides what the file says.
+    """
+
+    def __init__(
+        self,
+        client: BatchClient,
+        pools: Pools,
+        images: Sequence[str],
+        metadata: Mapping[str, str],
+        say: Callable[[str], None],
+        *,
+        is_deleting: bool = False,
+    ) -> None:
+        self._client = client
+        self._pools = {pool.name: pool for pool in pools.pools}
+        self._catalogue = pools.catalogue
+        self._opened: dict[str, list[str]] = defaultdict(list)
+        self._images = images
+        self._metadata = metadata
+        self._say = say
+        self._is_deleting = is_deleting  #: pools that this plugin makes go when the run ends
+
+    def capacities(self) -> Sequence[Capacity]:
+        """What there is to choose from. Raises AzureBatchError, naming all pools that cannot be used."""
+        problems: list[str] = []
+        found = [self._capacity(pool, problems) for pool in self._pools.values()]
+        if problems:
+            raise AzureBatchError("\n".join(["These pools cannot be used:", *problems]))
+        return found
+
+    def _capacity(self, pool: PoolDescription, problems: list[str]) -> Capacity:
+        there = find_pool(self._client, pool.pool_id) if pool.given_id is not None else None
+        if there is None:
+            if pool.given_id is not None and (not pool.vm_size or not pool.dedicated.max + pool.spot.max):
+                problems.append(
+                    f"pool {pool.given_id} is not there: make it, or describe it with vm_size and nodes, so that it "
+                    "can be made"
+                )
+            problems += [
+                f"pool {pool.name} cannot fetch image {image}: {host_of(image)} wants a sign-in. Write that in the "
+                "pool's registries (or anonymous: true, if it does not)"
+                for image in refused_images(dict.fromkeys((*self._images, *pool.images)), pool.registries)
+            ]
+            return capacity_of(pool)
+        for difference in differences(pool, there):
+            self._say(f"Pool {pool.pool_id} is used as it is: {difference}.")
+        machine = there.virtual_machine_configuration
+        if machine is None or not machine.container_configuration:
+            problems.append(f"pool {pool.pool_id} runs tasks without containers: {_CONTAINERS}")
+        return capacity_of(self._as_it_is(pool, there), slots=there.task_slots_per_node or 1)
+
+    def _as_it_is(self, pool: PoolDescription, there: models.BatchPool) -> PoolDescription:
+        dedicated, spot = there.target_dedicated_nodes or 0, there.target_low_priority_nodes or 0
+        if there.enable_auto_scale:  # what it may have is in its formula
+            dedicated = dedicated or 1
+        return replace(
+            pool,
+            vm_size=there.vm_size,
+            size=self._catalogue.get(str(there.vm_size).lower()),
+            dedicated=Span(dedicated, dedicated),
+            spot=Span(spot, spot),
+        )
+
+    def open(self, name: str, slots: Sequence[int], lessee: Lessee) -> tuple[Pool, PoolLease | None]:
+        """Find the pool or make it, for tasks of these slots; with its lease, not yet begun. Raises AzureBatchError."""
+        described = self._pools[name]
+        self._opened[name].append(described.pool_id)
+        bounds = Bounds(described.dedicated, described.spot, described.slots or 1)
+        lease = PoolLease(lessee, described.pool_id, bounds, slots) if described.is_leased else None
+        nodes = start_nodes(slots, capacity_of(described))
+        there = find_pool(self._client, described.pool_id, lease.hear if lease else None)
+        if there is None:
+            size = lease.size if lease else lambda: Fixed(*nodes)
+            return make_pool(self._client, described.pool_id, lambda: self._request(described, size())), lease
+        pool = as_pool(there, created=False)
+        if lease is not None and may_lease(
+            pool, is_users_own=described.given_id is not None, scaling=described.scaling
+        ):
+            return pool, lease
+        if described.given_id is None:
+            is_growing = grow_pool(self._client, there, nodes, self._say)
+            if is_growing and pool.nodes is not None:
+                pool = replace(pool, nodes=(max(pool.nodes[0], nodes[0]), max(pool.nodes[1], nodes[1])))
+        return pool, None
+
+    def open_next(self, name: str, slots: Sequence[int], lessee: Lessee) -> tuple[Pool, PoolLease | None] | None:
+        """The pool of the next VM size from now on; None where there is none. Raises AzureBatchError."""
+        described = self._pools[name].next(self._catalogue)
+        if described is None:
+            return None
+        self._pools[name] = described
+        return self.open(name, slots, lessee)
+
+    def _request(self, pool: PoolDescription, size: Fixed | Leased) -> models.BatchPoolCreateOptions:
+        with service("looking which machine images Azure Batch supports"):
+            supported = read_supported(self._client.list_supported_images())
+        chosen = choose_image(pool.os_image, pool.node_agent_sku, supported, datetime.now(UTC))
+        if isinstance(chosen, str):
+            raise AzureBatchError(f"pool {pool.name}: {chosen}")
+        if chosen.warning:
+            self._say(f"Warning: pool {pool.name}: {chosen.warning}.")
+        return create_options(pool, chosen, self._images, size, self._metadata)
+
+    def pool_ids(self) -> set[str]:
+        """Of all pools that are described."""
+        return {pool.pool_id for pool in self._pools.values()}
+
+    def has_spot(self, name: str) -> bool:
+        """Whether nodes of this pool can be taken away, as it is described."""
+        return bool(self._pools[name].spot.max)
+
+    def twin(self, name: str) -> str:
+        """Name of a pool like this one, of dedicated nodes only: as many as this one may have of both kinds."""
+        pool = self._pools[name]
+        twin = f"{name}{_TWIN}"
+        nodes = Span(max=pool.dedicated.max + pool.spot.max)
+        if twin not in self._pools:
+            self._pools[twin] = replace(pool, name=twin, given_id=None, dedicated=nodes, spot=NO_NODES)
+        return twin
+
+    def delete(self, name: str) -> None:
+        """Delete what was opened where that is asked for, and it is none of the user's own. Raises ServiceError."""
+        if self._is_deleting and self._pools[name].given_id is None:
+            for pool_id in self._opened[name]:
+                _delete(self._client, pool_id)
+
+
+#: No name of the file ends so: names have letters, digits, '-' and '_'.
+_TWIN = ".dedicated"
+_CONTAINERS = "pools of pools.yaml need a container configuration"

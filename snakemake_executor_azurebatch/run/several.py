@@ -1,0 +1,183 @@
+"""A run on the pools of ``pools.yaml``: one session for each pool that a job needs, all on the same grounds.
+
+Azure Batch ties a job to one pool (source: Azure Batch documentation, "poolInfo"), so that there are as many Batch
+jobs as pools are used. With those of an earlier run that was killed, this one goes on, pool by pool, as jobs come.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from snakemake_executor_azurebatch import tasks
+from snakemake_executor_azurebatch.options import Options
+from snakemake_executor_azurebatch.pools.choose import Capacity
+from snakemake_executor_azurebatch.pools.config import Pools
+from snakemake_executor_azurebatch.run.access import TaskAccess, environment
+from snakemake_executor_azurebatch.run.adopt import Adopter, Fate, Left, look_at_left, record_reader
+from snakemake_executor_azurebatch.run.batch_job import BatchJob, LeftJob, end_leftovers, find_leftovers
+from snakemake_executor_azurebatch.run.beginning import on_what
+from snakemake_executor_azurebatch.run.keeper import Keeper
+from snakemake_executor_azurebatch.run.ledger import BatchJobEntry
+from snakemake_executor_azurebatch.run.pool_sources import FromFile
+from snakemake_executor_azurebatch.run.quota import when_there_is_room
+from snakemake_executor_azurebatch.run.session import Grounds, Place, Say, Session, open_grounds
+
+
+class Several:
+    """To be used from one thread, but for ``extend``."""
+
+    def __init__(self, grounds: Grounds, source: FromFile, opening: ExitStack) -> None:
+        self._grounds = grounds
+        self._source = source
+        self._jobs: list[BatchJob] = []
+        self._lock = threading.Lock()
+        self._expected: Mapping[str, Sequence[int]] = {}
+        place, say = grounds.place, grounds.say
+        # Under the lock alone it is sure that nobody else has them.
+        self._left = {job.pool_id: job for job in self._take_left_jobs()} if place.is_locked else {}
+        self._grant_id = self._grant_of_left() or uuid.uuid4().hex
+        grounds.tidying.further_job_ids.update(job.job_id for job in self._left.values())
+        opening.callback(self._end_unused)
+        grant = grounds.grant(self._grant_id)
+        opening.callback(grounds.attempt, grant.revoke)
+        self._variables = environment(grant.access)
+        # Batch jobs of a killed run have the access of that time, so that each task has to bring its own.
+        self._access = TaskAccess(grant, grounds.upload_stager(), is_in_job=not self._left)
+        self._found = self._look_at_left() if place.is_locked else []
+        opening.callback(Keeper(grounds.keep_every_s, (self._access.extend, self._extend), say).stop)
+        grounds.tidying.armed = True
+        self._opening = opening
+        self._is_told = False  #: where the run is
+
+    @property
+    def image(self) -> str:
+        """What jobs run in that name no other image."""
+        return self._grounds.place.image
+
+    def capacities(self) -> Sequence[Capacity]:
+        """What there is to choose from. Raises AzureBatchError, naming all pools that cannot be used."""
+        return self._source.capacities()
+
+    def expect(self, slots: Mapping[str, Sequence[int]]) -> None:
+        """These tasks will come to these pools, as far as that is known before the first one."""
+        self._expected = slots
+
+    def session(self, name: str, slots: Sequence[int]) -> Session:
+        """A session on a pool, which is found or made; its ``close`` ends its Batch job. Raises AzureBatchError."""
+        grounds, options = self._grounds, self._grounds.options
+        with ExitStack() as opening:
+            lessee, source = grounds.lessee(), self._source
+            pool, lease = source.open(name, self._expected.get(name) or slots, lessee)
+            opening.callback(grounds.attempt, lambda: source.delete(name))
+            in_use = grounds.use(pool, lease, opening, lambda: source.open_next(name, slots, lessee))
+            job, left = self._job(pool.pool_id)
+            in_use.batch_job_id = job.job_id
+            opening.callback(grounds.attempt, lambda: job.end(delete=options.delete_job))
+            grounds.tidying.further_job_ids.add(job.job_id)
+            if left is None:
+                grounds.ledger.add_batch_job(BatchJobEntry(job.job_id, grounds.address, self._grant_id))
+                when_there_is_room(
+                    lambda: job.create(pool.pool_id, self._variables, grounds.metadata),
+                    grounds.say,
+                    options.troubles.service_patience_s,
+                )
+            else:
+                job.extend()
+            with self._lock:
+                self._jobs.append(job)
+            begun = on_what(job.job_id, pool, in_use.bounds, is_left=left is not None)
+            grounds.say(begun if self._is_told else f"{grounds.where(self.image)}\n{begun}")
+            self._is_told = True
+            around = tasks.Surroundings(
+                image=self.image,
+                slots_per_node=pool.slots_per_node,
+                stager_url=self._access.stager_url,
+                is_elevated=options.run_elevated,
+            )
+            mine = [one for one in self._found if one.fate is Fate.FINISHED or one.entry.batch_job_id == job.job_id]
+            adopter = Adopter(grounds.batch, grounds.ledger, job.job_id, mine, grounds.say)
+            return Session(
+                *(options, grounds.batch, grounds.store, grounds.index, grounds.transfers, pool, job, around),
+                *(self._access, grounds.by_batch(), adopter, in_use, opening.pop_all()),
+            )
+
+    def has_spot(self, name: str) -> bool:
+        """Whether nodes of this pool can be taken away."""
+        return self._source.has_spot(name)
+
+    def twin(self, name: str) -> str:
+        """Name of a pool like this one, of dedicated nodes only."""
+        return self._source.twin(name)
+
+    def close(self) -> None:
+        """End what is left when all sessions are closed. Never raises for Azure."""
+        self._opening.close()
+
+    def _take_left_jobs(self) -> list[LeftJob]:
+        """The Batch jobs of a killed run that this one can go on with, one for each pool; all others are ended.
+
+        Those that the ledger knows, with one grant, whose tasks can still reach the blob container.
+        """
+        grounds = self._grounds
+        found = find_leftovers(grounds.batch, {k: v for k, v in grounds.metadata.items() if k != "version"})
+        taken: dict[str, LeftJob] = {}
+        grants: set[str] = set()
+        for job in sorted(found, key=lambda job: job.age_s):
+            known = grounds.ledger.batch_job(job.job_id)
+            fits = job.pool_id in self._source.pool_ids() and job.pool_id not in taken
+            if fits and known is not None and known.store_url == grounds.address and {known.grant_id} >= grants:
+                taken[job.pool_id] = job
+                grants = {known.grant_id}
+        others = [job for job in found if job not in taken.values()]
+        end_leftovers(grounds.batch, others)
+        for job in others:
+            grounds.say(f"Ended Batch job {job.job_id}, which a run that was killed has left.")
+        return list(taken.values())
+
+    def _grant_of_left(self) -> str:
+        """What names the access of the tasks that are left; empty where none are."""
+        known = [self._grounds.ledger.batch_job(job.job_id) for job in self._left.values()]
+        return next((entry.grant_id for entry in known if entry is not None), "")
+
+    def _job(self, pool_id: str) -> tuple[BatchJob, LeftJob | None]:
+        """The Batch job on a pool, and what is left of it: that of a killed run where there is one."""
+        grounds, lifetime_s = self._grounds, self._grounds.options.sas_lifetime_s
+        left = self._left.pop(pool_id, None)
+        if left is None:
+            return BatchJob(grounds.batch, grounds.new_job_id(), lifetime_s), None
+        return BatchJob(grounds.batch, left.job_id, lifetime_s, time.monotonic() - left.age_s), left
+
+    def _end_unused(self) -> None:
+        """End what an earlier run has left on pools that no job of this one came to."""
+        self._grounds.attempt(lambda: end_leftovers(self._grounds.batch, list(self._left.values())))
+
+    def _look_at_left(self) -> list[Left]:
+        """What has become of the tasks of earlier runs. Rows of those that came to nothing are closed."""
+        grounds = self._grounds
+        own = {job.job_id for job in self._left.values()}
+        found = look_at_left(grounds.batch, grounds.ledger.open_tasks(), own, record_reader(grounds.store))
+        if told := Adopter(grounds.batch, grounds.ledger, "", found, grounds.say).summary():
+            grounds.say(told)
+        return [left for left in found if left.fate is not Fate.LOST]
+
+    def _extend(self) -> None:
+        with self._lock:
+            jobs = list(self._jobs)
+        for job in jobs:
+            job.extend()
+
+
+def open_several(options: Options, place: Place, say: Say, pools: Pools) -> Several:
+    """Open the grounds, or nothing; of the pools none yet. Raises AzureBatchError with what is wrong."""
+    with ExitStack() as opening:
+        grounds = open_grounds(options, place, say, opening)
+        images = list(dict.fromkeys((place.image, *place.rule_images)))
+        is_deleting = options.pool.delete
+        source = FromFile(grounds.batch, pools, images, grounds.metadata, say, is_deleting=is_deleting)
+        several = Several(grounds, source, opening)
+        several._opening = opening.pop_all()  # noqa: SLF001 (its own module)
+        return several

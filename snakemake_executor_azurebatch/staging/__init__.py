@@ -1,0 +1,1 @@
+"""Moving a workflow's files between the workdir and its blob container."""

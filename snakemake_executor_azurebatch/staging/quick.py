@@ -1,0 +1,74 @@
+"""Small blobs by plain requests, with the access that tasks have: a sixth of what the Azure SDK takes for each.
+
+A run moves a manifest, a commit record and perhaps some small outputs for every job. What does not work at the first
+try is left to the SDK, which knows how to wait, and tells what is wrong in its own words.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from snakemake_executor_azurebatch.node.blob import BlobError, Container
+from snakemake_executor_azurebatch.node.errors import StageError
+from snakemake_executor_azurebatch.node.limits import RetryPolicy
+
+#: Up to here a blob is small: it is held in memory.
+SMALL_BYTES = 1 << 20
+#: After a failure the SDK is asked at once for so long.
+PAUSE_S = 60.0
+AGENT = "snakemake-executor-plugin-azurebatch"
+
+_ONE_TRY = RetryPolicy(attempts=1, policy_grace_s=0.0)
+
+
+class Quick:
+    """``urls`` gives the URLs to read and to write, with their SAS, as they are now. Usable from any thread."""
+
+    def __init__(self, urls: Callable[[], tuple[str, str]], stopping: threading.Event) -> None:
+        self._urls = urls
+        self._stopping = stopping
+        self._lock = threading.Lock()
+        self._known: dict[str, Container] = {}
+        self._not_before_s = 0.0
+
+    def get(self, blob: str) -> bytes | None:
+        """The content, checked against its MD5; None where the SDK is to be asked."""
+        return self._attempt(lambda: self._at(0).get(blob))
+
+    def put(self, blob: str, data: bytes, metadata: Mapping[str, str]) -> bool:
+        """Store a blob, whether there is one already or not; False where the SDK is to be asked."""
+        headers = {f"x-ms-meta-{name}": value for name, value in metadata.items()}
+
+        def put() -> bytes:
+            self._at(1).put(blob, data, headers=headers)
+            return b"done"
+
+        return self._attempt(put) is not None
+
+    def close(self) -> None:
+        """Close every connection; the SDK is asked from now on."""
+        self._not_before_s = float("inf")
+        with self._lock:
+            for container in self._known.values():
+                container.close()
+
+    def _attempt(self, step: Callable[[], bytes]) -> bytes | None:
+        if time.monotonic() < self._not_before_s:
+            return None
+        try:
+            return step()
+        except StageError as error:
+            if not (isinstance(error, BlobError) and error.status == 404):
+                self._not_before_s = max(self._not_before_s, time.monotonic() + PAUSE_S)
+            return None
+
+    def _at(self, number: int) -> Container:
+        url = self._urls()[number]
+        with self._lock:
+            container = self._known.get(url)
+            if container is None:
+                container = self._known[url] = Container(url, _ONE_TRY, self._stopping)
+                container.connections.headers["User-Agent"] = AGENT
+            return container

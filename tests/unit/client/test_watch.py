@@ -1,0 +1,191 @@
+"""The watcher: each completion once, silence while there is nothing to see, outages told once."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+
+from snakemake_executor_azurebatch.errors import NotFound, ServiceUnreachable
+from snakemake_executor_azurebatch.run import watch
+from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting
+from snakemake_executor_azurebatch.run.oversee import Quiet
+from snakemake_executor_azurebatch.run.pace import Counts
+from snakemake_executor_azurebatch.run.patience import Patience
+from snakemake_executor_azurebatch.run.watch import OVERLAP, Events, Sight, Watcher
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PATIENCE_S = 60
+
+
+class Sky:
+    """What the looks see, one entry for each look; then nothing."""
+
+    def __init__(self, *looks: object) -> None:
+        self._looks = list(looks)
+        self.since: list[datetime | None] = []
+        self.used_up = threading.Event()
+
+    def __call__(self, since: datetime | None) -> Iterator[tuple[Sighting, datetime]]:
+        self.since.append(since)
+        seen = self._looks.pop(0) if self._looks else []
+        if not self._looks:
+            self.used_up.set()
+        if isinstance(seen, Exception):
+            raise seen
+        yield from seen
+
+
+def task(name: str, minute: int) -> tuple[Sighting, datetime]:
+    return Sighting(name, 0), NOON + timedelta(minutes=minute)
+
+
+@contextmanager
+def watching(sky: Sky) -> Iterator[tuple[Watcher, SimpleQueue, list[str]]]:
+    completed: SimpleQueue = SimpleQueue()
+    said: list[str] = []
+    patience = Patience("Azure Batch", 3600, said.append, first_pause_s=0.001)
+    watcher = Watcher(
+        Sight(sky), 0.001, Events(lambda sighting: completed.put(sighting.task_id), print, said.append), patience
+    )
+    try:
+        yield watcher, completed, said
+    finally:
+        watcher.stop()
+
+
+def test_a_completion_that_is_listed_twice_is_told_once():
+    sky = Sky([task("a", 0)], [task("a", 0), task("b", 1)])
+    with watching(sky) as (watcher, completed, _):
+        watcher.add(["a", "b"])
+
+        assert [completed.get(timeout=PATIENCE_S) for _ in range(2)] == ["a", "b"]
+
+    assert completed.empty()
+
+
+def test_a_task_of_somebody_else_is_not_told():
+    with watching(Sky([task("other", 0), task("mine", 0)])) as (watcher, completed, _):
+        watcher.add(["mine"])
+
+        assert completed.get(timeout=PATIENCE_S) == "mine"
+
+    assert completed.empty()
+
+
+def test_each_look_begins_a_little_before_the_newest_that_was_seen():
+    sky = Sky([task("a", 5), task("b", 3)], [], [task("c", 9)])
+    with watching(sky) as (watcher, completed, _):
+        watcher.add(["a", "b", "c"])
+        for _ in range(3):
+            completed.get(timeout=PATIENCE_S)
+
+    assert sky.since[:3] == [None, NOON + timedelta(minutes=5) - OVERLAP, NOON + timedelta(minutes=5) - OVERLAP]
+
+
+def test_nothing_is_asked_while_nothing_is_watched():
+    sky = Sky([task("a", 0)], [task("b", 0)])
+    with watching(sky) as (watcher, completed, _):
+        watcher.add(["a"])
+        completed.get(timeout=PATIENCE_S)
+        looks = len(sky.since)
+        watcher.add(["b"])
+        watcher.discard("b")
+
+    assert looks == 1
+
+
+def test_an_outage_is_told_once_and_again_when_it_is_over():
+    sky = Sky(ServiceUnreachable("looking: no answer"), ServiceUnreachable("still none"), [task("a", 0)])
+    with watching(sky) as (watcher, completed, said):
+        watcher.add(["a"])
+        completed.get(timeout=PATIENCE_S)
+
+    assert said == [
+        "Azure Batch does not answer, waiting for it: looking: no answer",
+        "Azure Batch answers again, after 0 s.",
+    ]
+
+
+def test_an_outage_that_lasts_is_given_up():
+    gave_up: SimpleQueue = SimpleQueue()
+    outage = ServiceUnreachable("looking: no answer")
+    patience = Patience("Azure Batch", 0, print)
+    watcher = Watcher(Sight(Sky(outage)), 0.001, Events(print, gave_up.put, print), patience)
+    watcher.add(["a"])
+
+    failure = gave_up.get(timeout=PATIENCE_S)
+    watcher.stop()
+
+    assert failure == Failure(Cause.SERVICE, "For 0 s: looking: no answer")
+
+
+def test_a_batch_job_that_is_gone_is_given_up_at_once():
+    gave_up: SimpleQueue = SimpleQueue()
+    patience = Patience("Azure Batch", 3600, print)
+    watcher = Watcher(
+        Sight(Sky(NotFound("looking: gone", "JobNotFound", 404))), 0.001, Events(print, gave_up.put, print), patience
+    )
+    watcher.add(["a"])
+
+    assert gave_up.get(timeout=PATIENCE_S).cause is Cause.JOB_GONE
+    watcher.stop()
+
+
+def test_what_a_listener_raises_is_told_and_ends_nothing():
+    heard: SimpleQueue = SimpleQueue()
+    said: list[str] = []
+
+    def completed(sighting: Sighting) -> None:
+        heard.put(sighting.task_id)
+        if sighting.task_id == "a":
+            raise KeyError("bug")
+
+    patience = Patience("Azure Batch", 3600, said.append)
+    watcher = Watcher(Sight(Sky([task("a", 0), task("b", 0)])), 0.001, Events(completed, print, said.append), patience)
+    watcher.add(["a", "b"])
+
+    assert [heard.get(timeout=PATIENCE_S) for _ in range(2)] == ["a", "b"]
+    watcher.stop()
+    assert said == ["While task a was reported: KeyError('bug')"]
+
+
+def test_in_a_quiet_time_the_counts_are_asked_for_and_a_change_is_listed():
+    counted: list[Counts] = []
+    states = [Counts(0, 2, 0)] * 3 + [Counts(0, 1, 1)] * 2
+
+    def count() -> Counts:
+        counted.append(states[min(len(counted), len(states) - 1)])
+        return counted[-1]
+
+    sky = Sky([], [], [task("a", 0)])
+    completed: SimpleQueue = SimpleQueue()
+    events = Events(lambda sighting: completed.put((sighting.task_id, len(counted))), print, print)
+    watcher = Watcher(Sight(sky, count), 0.001, events, Patience("Azure Batch", 3600, print))
+    watcher.add(["a", "b"])
+
+    seen = completed.get(timeout=PATIENCE_S)
+    watcher.stop()
+
+    # The first count is new and lists in vain, two say the same, the fourth has one more.
+    assert seen == ("a", 4)
+    assert len(sky.since) >= 3
+
+
+def test_what_a_look_raises_is_told_once_and_the_next_look_comes(monkeypatch):
+    monkeypatch.setattr(watch, "MAX_BACKOFF_S", 0.001)
+    with watching(Sky(KeyError("bug"), KeyError("bug"), [task("a", 0)])) as (watcher, completed, said):
+        watcher.add(["a"])
+        assert completed.get(timeout=PATIENCE_S) == "a"
+
+    assert said == ["While watching the tasks: KeyError('bug')"]
+
+
+def test_a_quiet_time_is_asked_about_more_and_more_rarely():
+    quiet = Quiet.begins(0, 60)
+    asked_at = []
+    for _ in range(6):
+        asked_at.append(quiet.ask_at_s)
+        quiet = quiet.asked(quiet.ask_at_s)
+
+    assert asked_at == [60, 180, 420, 900, 1500, 2100]

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_azurebatch.node.protocol import Sources
+from snakemake_executor_azurebatch.staging.archive import SourceArchive, build_archive, stage_sources
+from snakemake_executor_azurebatch.staging.store import BlobStore
+
+
+def contents(archive: SourceArchive) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(archive.data), mode="r:gz") as tar:
+        assert [info.name for info in tar] == sorted(info.name for info in tar)
+        assert all((info.mtime, info.uid, info.gid, info.uname) == (0, 0, 0, "") for info in tar)
+        return {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]  # all are files
+
+
+@pytest.fixture
+def project(workdir: Path) -> Path:
+    (workdir / "scripts" / "deep").mkdir(parents=True)
+    (workdir / "Snakefile").write_bytes(b"rule")
+    (workdir / "scripts" / "a.py").write_bytes(b"a")
+    (workdir / "scripts" / "deep" / "tool").write_bytes(b"#!")
+    (workdir / "scripts" / "deep" / "tool").chmod(0o755)
+    (workdir / "linked.smk").symlink_to("Snakefile")
+    (workdir / "scripts" / "again").symlink_to("..")
+    for left_out in (".snakemake", ".git", "__pycache__"):
+        (workdir / "scripts" / left_out).mkdir()
+        (workdir / "scripts" / left_out / "x").touch()
+    return workdir
+
+
+def test_members_are_absolute_paths_with_content(project: Path) -> None:
+    given = [
+        Path("Snakefile"),
+        project / "linked.smk",
+        Path("scripts/deep"),
+        Path("gone.smk"),
+        Path("scripts/../Snakefile"),
+    ]
+    root = str(project).lstrip("/")
+    assert contents(build_archive(given, project)) == {
+        f"{root}/Snakefile": b"rule",
+        f"{root}/linked.smk": b"rule",
+        f"{root}/scripts/deep/tool": b"#!",
+    }
+
+
+def test_a_folder_is_walked_without_what_is_never_source(project: Path) -> None:
+    members = contents(build_archive([project / "scripts"]))
+    assert {name.rpartition("/")[2] for name in members} == {"a.py", "tool", "Snakefile", "linked.smk"}
+
+
+def test_the_name_depends_on_paths_contents_and_modes_only(project: Path) -> None:
+    def build(*files: str) -> SourceArchive:
+        return build_archive([Path(file) for file in files], project)
+
+    first = build("Snakefile", "scripts/a.py")
+    assert build("scripts/a.py", "Snakefile", "Snakefile") == first
+    (project / "Snakefile").touch()
+    assert build("Snakefile", "scripts/a.py") == first
+    (project / "Snakefile").chmod(0o755)
+    other_mode = build("Snakefile", "scripts/a.py")
+    (project / "Snakefile").write_bytes(b"edit")
+    other_content = build("Snakefile", "scripts/a.py")
+    fewer = build("Snakefile")
+    assert len({first.sha256, other_mode.sha256, other_content.sha256, fewer.sha256}) == 4
+
+
+def test_it_goes_up_once_and_what_is_there_is_told(store: BlobStore, project: Path) -> None:
+    archive = build_archive([project / "Snakefile"])
+    sources = stage_sources(store, archive)
+    assert sources == Sources(f"sources/{archive.sha256}.tar.gz", archive.size_bytes, archive.md5)
+    assert store.read_bytes(sources.blob, 10_000) == archive.data
+    # The same sources, compressed elsewhere into other bytes:
+    squeezed = SourceArchive(archive.data + bytes(10), archive.sha256, "0" * 32, archive.size_bytes + 10)
+    assert stage_sources(store, squeezed) == sources

@@ -1,0 +1,2 @@
+#!/bin/bash
+true # after the deployment of one

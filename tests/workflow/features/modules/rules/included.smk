@@ -1,0 +1,5 @@
+rule included:
+    output:
+        "included.txt",
+    script:
+        "../scripts/one.py"

@@ -1,0 +1,3 @@
+from snakemake.shell import shell
+
+shell("echo wrapped > {snakemake.output[0]}")

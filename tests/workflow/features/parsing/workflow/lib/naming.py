@@ -1,0 +1,2 @@
+def title(word):
+    return word.title()

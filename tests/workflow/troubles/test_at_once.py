@@ -1,0 +1,65 @@
+"""A run of two hundred jobs through everything that can go wrong at once."""
+
+from dataclasses import replace
+
+from snakemake_executor_azurebatch.run.access import TaskAccess
+from snakemake_executor_azurebatch.run.judge import Cause
+from snakemake_executor_azurebatch.run.session import Session
+from snakemake_executor_azurebatch.staging.grants import RenewedGrant
+from snakemake_executor_azurebatch.staging.sas import Access, make_access
+from tests.workflow.troubles.lab import job, provokes
+
+JOBS, LATE = 200, 3
+
+
+def with_a_sas_that_expires(session: Session) -> Session:
+    """Each ``extend`` of its access gives the next one: the first is good, the second over, all others good."""
+    lifetimes_s = iter([3600, -60])
+
+    def make() -> Access:
+        lifetime_s = next(lifetimes_s, 3600)
+        return make_access(
+            session.store.container, lifetime_s, account_key=session.store.container.credential.account_key
+        )
+
+    return replace(session, access=TaskAccess(RenewedGrant(make), lambda: session.access.stager_url, is_in_job=False))
+
+
+@provokes(Cause.DISK_FULL, Cause.ACCESS_EXPIRED)
+def test_two_hundred_jobs_come_through_all_of_it(lab):
+    keys = [f"j{number}" for number in range(JOBS - LATE)]
+    late = [f"late{number}" for number in range(LATE)]
+    with lab.running(with_a_sas_that_expires, dedicated_nodes=3, spot_nodes=3, infrastructure_retries=9) as run:
+        lab.control.add_fault("latency", seconds=0.02)
+        lab.control.add_fault("throttle", status=429, rate=0.05, seconds=0, seed=1)
+        lab.control.add_fault("throttle", status=503, rate=0.05, seconds=0, seed=2)
+        lab.control.add_fault("reset", rate=0.03, seed=3)
+        run.submit([job(key) for key in keys])
+        lab.heard.wait(lambda: len(lab.heard.ended) > 10)
+        lab.control.add_fault("preempt", pool=lab.pool_id, count=3)
+        first, second, third = [
+            node["id"] for node in lab.control.nodes() if node["pool"] == lab.pool_id and node["id"].endswith("_d")
+        ]
+        lab.control.add_fault("kill", pool=lab.pool_id, node=first)
+        lab.control.add_fault("unusable", pool=lab.pool_id, node=second)
+        full = lab.control.add_fault("disk-full", pool=lab.pool_id, node=third)
+        lab.heard.wait(lambda: lab.heard.count(Cause.DISK_FULL.value) > 0)
+        lab.control.remove_fault(full["id"])
+        run._session.access.extend()  # and so it is over
+        run.submit([job(key) for key in late])
+        lab.must_succeed(*keys, *late)
+    explained_once(lab, late)
+
+
+def explained_once(lab, late: list[str]) -> None:
+    """Each event is told, and none twice."""
+    heard = lab.heard
+    assert heard.count("is unusable; its tasks go to other nodes") == 1
+    told = [text for text in heard.said if text.startswith(("Task ", "Node ", "Azure Batch had to start"))]
+    assert len(set(told)) == len(told)
+    for key in late:
+        assert heard.count(f"Task {key}: {Cause.ACCESS_EXPIRED.value}") == 1
+    outages = [text for text in heard.said if text.startswith("Azure Batch ") and "task" not in text]
+    began = [text for text in outages if "waiting for it" in text]
+    assert len(began) - sum("answers again" in text for text in outages) in (0, 1)
+    assert not heard.count("All jobs are given up")

@@ -48,6 +48,11 @@ class Held:
     refusals: int = 0  #: in a row
     is_due: bool = False  #: it is to be written again, whatever is wanted: nodes have gone, or the formula is another
 
+    @property
+    def is_written(self) -> bool:
+        """Whether there is such a line."""
+        return self.changed_s > float("-inf")
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:

@@ -69,7 +69,7 @@ class PoolLease:
     def start(self, wants: Wants, *, is_new: bool) -> None:
         """Keep the lease until ``stop``. ``is_new``: this run has made the pool, so that its line is there."""
         lessee = self._lessee
-        self._leasing = Leasing(self._line, wants, lessee.terms, lessee.say, first=self._first if is_new else None)
+        self._leasing = Leasing(self._line, wants, lessee.terms, lessee.say, first=self._first, is_new=is_new)
 
     def renew(self) -> None:
         """Ask for the nodes once more, soon."""

@@ -78,16 +78,17 @@ class Leasing:
     """Keeps the line in step, from a thread of its own, until ``stop``."""
 
     def __init__(
-        self, line: RunsLine, wants: Wants, terms: Terms, say: Callable[[str], None], *, first: Ask | None = None
+        self, line: RunsLine, wants: Wants, terms: Terms, say: Callable[[str], None], *, first: Ask, is_new: bool
     ) -> None:
-        """``first``: what the formula says already, of a pool that this run has made."""
+        """``first``: for what is known before there are tasks. ``is_new``: the formula says so already."""
         self._line = line
         self._wants = wants
         self._terms = terms
         self._say = say
         now_s = time.monotonic()
         # Making a pool is no change of it, so that the next change need not wait.
-        self._held = Held() if first is None else Held(first.nodes, first.tasks, now_s - terms.pause_s)
+        self._held = Held(first.nodes, first.tasks, now_s - terms.pause_s) if is_new else Held()
+        self._first = first
         self._told = ""
         self._stopping = threading.Event()
         self._is_due = threading.Event()
@@ -138,6 +139,13 @@ class Leasing:
     def _look_once(self) -> None:
         now_s, bounds = time.monotonic(), self._line.bounds
         demand = self._wants.demand(bounds.slots)
+        if not self._held.is_written:
+            # Asked for less at first, the pool could not be asked for more until the pause is over.
+            demand = replace(
+                demand, nodes=max(demand.nodes, self._first.nodes), tasks=max(demand.tasks, self._first.tasks)
+            )
+            if not demand.tasks:
+                return
         if self._is_due.is_set():
             self._is_due.clear()
             self._held = replace(self._held, is_due=True)

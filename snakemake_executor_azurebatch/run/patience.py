@@ -86,8 +86,8 @@ class Patience:
             lasted_s = now_s - self._began_s
             self._failures += 1
             pause_s = min(self._first_pause_s * 2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE_S)
-        if is_new:
-            self._say(f"{self._name} {_does(error)}, waiting for it: {error}")
+            if is_new:  # said under the lock, so that its end is not told first
+                self._say(f"{self._name} {_does(error)}, waiting for it: {error}")
         if lasted_s >= self._limit_s:
             raise OutOfPatience(error, lasted_s) from error
         return min(pause_s * random.uniform(0.7, 1.0), max(0.05, self._limit_s - lasted_s))  # noqa: S311 (no secret)
@@ -98,8 +98,8 @@ class Patience:
             return
         with self._lock:
             began_s, self._began_s, self._failures = self._began_s, None, 0
-        if began_s is not None:
-            self._say(f"{self._name} answers again, after {shown_s(time.monotonic() - began_s)}.")
+            if began_s is not None:
+                self._say(f"{self._name} answers again, after {shown_s(time.monotonic() - began_s)}.")
 
 
 def shown_s(seconds: float) -> str:

@@ -33,7 +33,9 @@ def lab(tmp_path, failing, monkeypatch, request) -> Iterator[Lab]:
     pool_id = f"pool-{abs(hash(request.node.nodeid)):x}"
     with BatchClient(failing.batch_url, key) as batch:
         lab = Lab(workdir, Control(failing), batch, pool_id)
+        lab.control.clear_faults()  # of a test before, which may have failed
         yield lab
+        lab.control.clear_faults()
         with suppress(ResourceNotFoundError):
             batch.begin_delete_pool(pool_id, polling_interval=0.05).wait(PATIENCE_S)
     promised = getattr(request.function, "provokes", frozenset())

@@ -2,8 +2,8 @@
 #
 #   make_environment EXTRAS [PACKAGE...]   installs this checkout with those extras, and those packages
 #
-# Nothing is installed again while pyproject.toml and what is asked for stay the same. uv is used where
-# it is found, else Python's own venv and pip. The Python may be named: PYTHON=/path/to/python3.12.
+# Nothing is installed again while pyproject.toml and what is asked for stay the same. uv installs: the one
+# that is found, or one in the environment; pip where it cannot. The Python may be named: PYTHON=/path/to/python3.12.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 environment="$repository/.venv"
@@ -50,9 +50,17 @@ _create_environment() {
     || fail "'$python -m venv' failed (Debian and Ubuntu keep it in the package python3-venv)"
 }
 
+# pip takes minutes for what uv does in seconds, so the environment gets a uv where the machine has none.
+_uv() {
+  command -v uv || command -v "$environment/bin/uv" && return
+  "$environment/bin/python" -m pip install --quiet --disable-pip-version-check uv </dev/null >&2 || return
+  command -v "$environment/bin/uv"
+}
+
 _install() {
-  if command -v uv >/dev/null; then
-    if uv pip install --quiet --compile-bytecode --python "$environment/bin/python" "$@" </dev/null; then
+  local uv
+  if uv=$(_uv); then
+    if "$uv" pip install --quiet --compile-bytecode --python "$environment/bin/python" "$@" </dev/null; then
       return
     fi
     say "environment: uv could not install, trying pip"

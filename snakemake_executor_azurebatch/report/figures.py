@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from html import escape
 
 from snakemake_executor_azurebatch.report.model import Node, RunReport, Task, nodes_over_time
-from snakemake_executor_azurebatch.report.words import seconds
+from snakemake_executor_azurebatch.report.words import cause, seconds
 
 ROW_PX, BAR_PX = 16, 12
 CHART_PX = 120
@@ -93,7 +93,7 @@ def _spans(task: Task) -> Iterator[tuple[str, tuple[float, float]]]:
 
 
 def _label(task: Task) -> str:
-    ended = task.outcome + (f" ({task.cause})" if task.cause else "")
+    ended = task.outcome + (f" ({cause(task.cause)})" if task.cause else "")
     who = f"{task.rule} ({task.wildcards})" if task.wildcards else task.rule
     staged_s = sum(task.phases_s.get(phase, 0.0) for phase in ("setup", "stage_in", "stage_out"))
     return f"{who}: {ended} after {seconds(task.took_s)}, {seconds(staged_s)} of it staging. Task {task.task_id}"

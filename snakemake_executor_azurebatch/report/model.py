@@ -9,7 +9,8 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-MIB = 1 << 20
+#: Among the causes: a node was lost or taken away, and Azure Batch has started the task anew.
+REQUEUED = "REQUEUED"
 
 
 class NoSuchRun(Exception):
@@ -37,6 +38,12 @@ class Task:
     peak_memory_bytes: int | None
     cpu_s: float | None
     tries: Sequence[Mapping[str, Any]]
+    requeues: int  #: by Azure Batch itself, since its node was lost or taken away
+
+    @property
+    def was_smooth(self) -> bool:
+        """Whether it succeeded at once."""
+        return not (self.cause or self.tries or self.requeues) and self.attempt == 1
 
     @property
     def took_s(self) -> float:
@@ -201,6 +208,7 @@ def _task(row: Mapping[str, Any]) -> Task:
         peak_memory_bytes=row.get("peak_memory_bytes"),
         cpu_s=row.get("cpu_s"),
         tries=row.get("tries") or (),
+        requeues=int(row.get("requeues") or 0),
     )
 
 
@@ -302,4 +310,5 @@ def _prices(nodes: Iterable[Node], node_price: float | None) -> dict[str, float]
 def _causes(tasks: Iterable[Task]) -> dict[str, int]:
     counted = Counter(task.cause for task in tasks if task.cause)
     counted.update(str(one.get("cause")) for task in tasks for one in task.tries)
-    return dict(counted.most_common())
+    counted.update({REQUEUED: sum(task.requeues for task in tasks)})
+    return {cause: count for cause, count in counted.most_common() if count}

@@ -7,8 +7,8 @@ from html import escape
 from importlib.resources import files
 
 from snakemake_executor_azurebatch.report import figures
-from snakemake_executor_azurebatch.report.model import Node, RuleUse, RunReport, Task
-from snakemake_executor_azurebatch.report.words import moment, seconds, size
+from snakemake_executor_azurebatch.report.model import REQUEUED, Node, RuleUse, RunReport, Task
+from snakemake_executor_azurebatch.report.words import cause, moment, seconds, size
 
 
 def page(report: RunReport, *, currency: str = "") -> str:
@@ -46,7 +46,7 @@ _OVER_TIME = (("nodes", "nodes in use"), ("running", "tasks running"))
 
 def _head(report: RunReport) -> str:
     idle_s = sum(node.idle_s for node in report.nodes)
-    retried = sum(task.attempt > 1 or bool(task.tries) for task in report.tasks)
+    retried = sum(task.attempt > 1 or bool(task.tries or task.requeues) for task in report.tasks)
     tiles = (
         ("tasks", "Tasks", str(len(report.tasks))),
         ("failed", "Failed", str(report.failed)),
@@ -154,22 +154,29 @@ def _rule(rule: RuleUse) -> list[str]:
 
 
 def _troubles(report: RunReport) -> str:
-    troubled = [task for task in report.tasks if task.cause or task.tries or task.attempt > 1]
+    troubled = [task for task in report.tasks if not task.was_smooth]
     if not troubled:
         return "<section><h2>Retries and failures</h2><p>None: every task succeeded at its first try.</p></section>"
-    counted = "".join(f"<li>{escape(cause)}: {count}</li>" for cause, count in report.causes.items())
+    counted = "".join(f"<li>{count}: {escape(cause(name))}</li>" for name, count in report.causes.items())
     rows = (
         [
             escape(task.task_id),
             str(task.attempt),
-            escape(task.outcome + (f", {task.cause}" if task.cause else "")),
+            escape(task.outcome + (f": {cause(task.cause)}" if task.cause else "")),
             "none" if task.exit_code is None else str(task.exit_code),
-            "; ".join(escape(f"{one.get('cause')}: {one.get('detail')}") for one in task.tries) or "none",
+            _earlier(task),
         ]
         for task in troubled
     )
     columns = ("Task", "Attempt", "Outcome", "Exit code", "Infrastructure failed before")
     return f"<section><h2>Retries and failures</h2><ul>{counted}</ul>{_table('troubles', columns, rows)}</section>"
+
+
+def _earlier(task: Task) -> str:
+    tries = [escape(f"{cause(str(one.get('cause')))}: {one.get('detail')}") for one in task.tries]
+    if task.requeues:
+        tries.append(f"{cause(REQUEUED)}, {'once' if task.requeues == 1 else f'{task.requeues} times'}")
+    return "; ".join(tries) or "none"
 
 
 def _tasks(tasks: Iterable[Task]) -> str:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from snakemake_executor_azurebatch.amounts import shown_bytes
+from snakemake_executor_azurebatch.report.model import REQUEUED
+from snakemake_executor_azurebatch.run.judge import Cause
+
+
+def cause(name: str) -> str:
+    """Why a task failed, or was started again, as the run itself has said it."""
+    if name == REQUEUED:
+        return "its node was lost or taken away, and Azure Batch has started it again"
+    return Cause[name].value if name in Cause.__members__ else name
 
 
 def seconds(amount_s: float) -> str:

@@ -12,6 +12,7 @@
     outcome              succeeded, failed; then ``cause`` (null, or a name of judge.Cause) and ``exit_code``
     tries                of infrastructure that failed before, where it did: for each {"cause", "detail", "node",
                          "exit_code", "ended_at"}
+    requeues             how often Azure Batch has started it anew since its node was lost or taken away, where it did
     submitted_at, started_at, ended_at, recorded_at      ISO 8601, UTC; started and ended: of the task, by the service
     timings_s            seconds per phase: setup, stage_in, command, stage_out (on the node), bring_back (here)
     peak_memory_bytes    of the largest process of the command
@@ -176,6 +177,7 @@ def line_of(common: Common, ended: Ended, submitted: datetime | None) -> dict[st
         "recorded_at": _iso(datetime.now(UTC)),
         "timings_s": timings,
         **({"tries": [_try(one) for one in ended.tries]} if ended.tries else {}),
+        **({"requeues": sighting.requeues} if sighting.requeues else {}),
         **_used(record),
         "returned_bytes": _returned_bytes(ended),
     }

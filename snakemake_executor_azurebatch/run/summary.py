@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from snakemake_executor_azurebatch.run.records import Records
     from snakemake_executor_azurebatch.run.session import Session
 
+#: Node-hours below are told in seconds, prices as being below.
+LOW = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -96,13 +99,18 @@ def _pool(part: Part, price: float | None, *, is_one_of_many: bool) -> Iterator[
     if is_one_of_many and part.totals.jobs:
         told.append(f"jobs: {_jobs(part.totals.succeeded, part.totals.failed)}")
     if part.node_s:
-        sizes = {kind.vm_size.lower(): kind.vm_size for kind in part.node_s if kind.vm_size}
-        of_sizes = f" of {', '.join(sizes.values())}" if sizes else ""
-        told.append(f"at least {_number(node_hours(part.node_s))} node-hours{of_sizes}")
+        told.append(f"at least {_node_time(part.node_s)}")
     if price:
-        told.append(f"price about {_number(price)}")
+        told.append(f"price about {_number(price)}" if price >= LOW else f"price under {LOW}")
     if told:
         yield f"Pool {part.pool_id}: {'; '.join(told)}."
+
+
+def _node_time(node_s: Mapping[Kind, float]) -> str:
+    sizes = {kind.vm_size.lower(): kind.vm_size for kind in node_s if kind.vm_size}
+    of_sizes = f" of {', '.join(sizes.values())}" if sizes else ""
+    hours = node_hours(node_s)
+    return f"{_number(hours)} node-hours{of_sizes}" if hours >= LOW else f"{duration(3600 * hours)}{of_sizes}"
 
 
 def _moved(totals: Sequence[Totals], sent_bytes: int) -> Iterator[str]:

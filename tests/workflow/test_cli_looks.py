@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 
@@ -60,10 +59,6 @@ def on_a_terminal(workdir, *arguments, **environment):
         process.wait(60)
     os.close(leader)
     return process.returncode, shown.decode()
-
-
-def browser():
-    return next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 
 
 def test_commands_after_runs(workdir):
@@ -166,30 +161,3 @@ def test_no_run_no_account_wrong_key_no_network(workdir, known):
     (known.path / ".snakemake/azurebatch/workdir.id").unlink()
     for arguments in ASKING:
         refused(tool(known, *arguments), "No run was started in")
-
-
-@pytest.mark.skipif(browser() is None, reason="no browser (chromium or google-chrome) is installed")
-def test_a_browser_shows_the_page(tmp_path):
-    from snakemake_executor_azurebatch.report.model import report_of
-    from snakemake_executor_azurebatch.report.page import page
-    from tests.unit.report.test_report import ROWS
-
-    (tmp_path / "run.html").write_text(page(report_of(ROWS)))
-    for width in (400, 1400):
-        # A window has at least 500 pixels; a frame can be as narrow as a phone.
-        (tmp_path / "frame.html").write_text(
-            f'<iframe src="run.html" style="width:{width}px;height:900px"></iframe><p id="wide"></p><script>'
-            "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
-            "document.getElementById('wide').textContent = page.scrollWidth + ' of ' + page.clientWidth + ' '"
-            "+ page.querySelector('#tasks').textContent; }</script>"
-        )
-        done = subprocess.run(
-            [
-                *(browser(), "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"),
-                *(f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "frame.html").as_uri()),
-            ],
-            capture_output=True, text=True, check=True, timeout=300,
-        )  # fmt: skip
-        wide, of, tasks = re.search(r'id="wide">(\d+) of (\d+) (\d+)<', done.stdout).groups()
-        assert int(wide) <= int(of)
-        assert int(tasks) == len(ROWS)

@@ -70,6 +70,12 @@ def test_a_run_on_several_pools_counts_what_was_sent_once():
     ]
 
 
+def test_a_moment_is_told_as_such():
+    used = part(node_s={D4: 35.0}, succeeded=1)
+
+    assert "Pool p1: at least 35 s of standard_d4s_v5; price under 0.01.\n" in text(used)
+
+
 def test_further_tries_are_told_where_there_were_any():
     assert "Tasks were" not in text(part(succeeded=1))
     assert "Tasks were submitted again 2 times, after failures of infrastructure.\n" in text(part(succeeded=1, tries=2))

@@ -54,6 +54,17 @@ def test_rules_and_prices():
     assert made.causes == {"COMMAND": 1, "NODE_LOST": 1}
 
 
+def test_nodes_that_azure_took_away_are_told():
+    made = report_of([line("t", 0, 9, requeues=2), line("u", 0, 9, cause="KILLED", outcome="failed")])
+    assert made.causes == {"REQUEUED": 2, "KILLED": 1}
+    assert [task.was_smooth for task in made.tasks] == [False, False]
+    shown = page(made)
+    assert "<li>2: its node was lost or taken away, and Azure Batch has started it again</li>" in shown
+    assert ", 2 times</span>" in shown
+    assert "failed: it was killed before it could leave a commit record" in shown
+    assert '<dd id="retried">1</dd>' in shown
+
+
 def test_what_nobody_knows_is_no_number():
     bare = line("t", 0, 0, started_at=None, ended_at=None, submitted_at=None, node=None, timings_s={}, cpu_s=None)
     bare |= {"peak_memory_bytes": None, "resources": {}, "outcome": "failed", "cause": "NODE_LOST"}

@@ -1,12 +1,21 @@
 """A run of two hundred jobs through everything that can go wrong at once."""
 
+import json
+import re
+from collections import Counter
 from dataclasses import replace
 
+import pytest
+
+from snakemake_executor_azurebatch.report.model import report_of
+from snakemake_executor_azurebatch.report.page import page
 from snakemake_executor_azurebatch.run.access import TaskAccess
 from snakemake_executor_azurebatch.run.judge import Cause
+from snakemake_executor_azurebatch.run.records import FILE, read_records
 from snakemake_executor_azurebatch.run.session import Session
 from snakemake_executor_azurebatch.staging.grants import RenewedGrant
 from snakemake_executor_azurebatch.staging.sas import Access, make_access
+from tests.workflow.browser import browser, show
 from tests.workflow.troubles.lab import job, provokes
 
 JOBS, LATE = 200, 3
@@ -49,6 +58,7 @@ def test_two_hundred_jobs_come_through_all_of_it(lab):
         run.submit([job(key) for key in late])
         lab.must_succeed(*keys, *late)
     explained_once(lab, late)
+    report_is_right(lab)
 
 
 def explained_once(lab, late: list[str]) -> None:
@@ -63,3 +73,30 @@ def explained_once(lab, late: list[str]) -> None:
     began = sum("waiting for it" in text for text in outages)
     assert began - sum("answers again" in text for text in outages) in (0, 1), outages
     assert not heard.count("All jobs are given up")
+
+
+def report_is_right(lab) -> None:
+    """The page about it says what the service's own log says, and fits a phone and a large screen."""
+    report = report_of(list(read_records(lab.workdir.path / ".snakemake/azurebatch" / FILE)), node_price=1.0)
+    log = (lab.workdir.service.state_dir / "tasks.jsonl").read_text().splitlines()
+    served = [line for line in map(json.loads, log) if line["job"] == lab.job_id and line["kind"] == "task"]
+    last = {line["task"]: line for line in served}  # what was run before that came to nothing
+    assert {task.task_id: task.node for task in report.tasks} == {name: line["node"] for name, line in last.items()}
+    assert {node.node_id: len(node.tasks) for node in report.nodes} == Counter(line["node"] for line in last.values())
+    for task in report.tasks:
+        assert task.took_s == pytest.approx(last[task.task_id]["duration_s"], abs=0.01)
+    again = {task.task_id for task in report.tasks if not task.was_smooth}
+    told = [re.match(r"Task (\S+): |Azure Batch had to start task (\S+) again", text) for text in lab.heard.said]
+    assert again == {name for match in told if match for name in match.groups() if name}
+    assert report.causes["ACCESS_EXPIRED"] == LATE
+    assert sum(report.causes.values()) == sum(len(task.tries) + task.requeues for task in report.tasks)
+    made = page(report)
+    assert len(made.encode()) < 1_000_000
+    if browser() is None:
+        return
+    file = lab.workdir.write("run.html", made)
+    for width_px in (400, 1400):
+        shown = show(file, width_px, "tasks", "failed", "retried", "nodes")
+        assert shown.needs_px <= shown.has_px <= width_px
+        expected = (JOBS, 0, len(again), len(report.nodes))
+        assert tuple(int(shown.texts[name]) for name in ("tasks", "failed", "retried", "nodes")) == expected

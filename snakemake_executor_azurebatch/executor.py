@@ -9,10 +9,11 @@ any thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from snakemake_executor_azurebatch.daemons import within
 from snakemake_executor_azurebatch.decisions import Decisions, units
 from snakemake_executor_azurebatch.detach import Asked, Detacher
 from snakemake_executor_azurebatch.errors import AzureBatchError
+from snakemake_executor_azurebatch.events import event
 from snakemake_executor_azurebatch.interrupts import Interrupts
 from snakemake_executor_azurebatch.jobs import Job, JobRequest, members
 from snakemake_executor_azurebatch.naming import batch_id, short_hash
@@ -35,6 +37,7 @@ from snakemake_executor_azurebatch.resumed import cut_off, versions_of
 from snakemake_executor_azurebatch.run.fingerprint import work_of_one
 from snakemake_executor_azurebatch.run.moving import ToDedicated
 from snakemake_executor_azurebatch.run.placing import Placing
+from snakemake_executor_azurebatch.run.records import shown
 from snakemake_executor_azurebatch.run.run import Reports, Run
 from snakemake_executor_azurebatch.run.runs import Runs
 from snakemake_executor_azurebatch.run.session import Place, Session, open_session
@@ -59,6 +62,7 @@ class Executor(RemoteExecutor):
     """``--executor azurebatch``."""
 
     workflow: Workflow
+    logger: logging.Logger  # type: ignore[assignment]  # declared as less than it is (source: snakemake 9.23 to 9.27)
 
     def __init__(self, workflow: Workflow, logger: LoggerExecutorInterface) -> None:
         self._waker = Waker()
@@ -160,6 +164,10 @@ class Executor(RemoteExecutor):
             self.workflow.persistence.cleanup_backup(path)
         self._backed_up -= _updated(job)
 
+    def _detail(self, row: Mapping[str, Any]) -> None:
+        if self.logger.isEnabledFor(logging.DEBUG):
+            self.logger.debug(shown(row), extra=event("task_ended", row))
+
     # -- to Snakemake --------------------------------------------------------------------------
 
     def _unlock(self) -> None:
@@ -169,7 +177,7 @@ class Executor(RemoteExecutor):
         if not self._is_cancelled:
             run.close()
             if told := self._tally.text():
-                self.logger.info(told)
+                self.logger.info(told, extra=event("run_ended", self._tally.figures()))
         elif not within(CLOSE_PATIENCE_S, run.close):
             self.logger.info(
                 f"Azure has not answered within {CLOSE_PATIENCE_S:.0f} s and is not waited for. What is left there is "
@@ -192,7 +200,7 @@ class Executor(RemoteExecutor):
             first_slots=tuple(max(1, int(job.threads)) for job in first),
         )
         self._tally = Tally(bundled() if self._pools is None else self._pools.catalogue)
-        reports = Reports(self._placed, self._succeeded, self._failed, self.logger.debug, self._tally.add)
+        reports = Reports(self._placed, self._succeeded, self._failed, self._detail, self._tally.add)
 
         def make_run(session: Session, to_dedicated: ToDedicated | None = None) -> Run:
             return Run(session, place, snakemake_version, reports, self.logger.info, to_dedicated)

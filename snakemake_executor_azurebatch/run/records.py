@@ -124,13 +124,13 @@ class Records:
         with self._lock:
             self._submitted.update(dict.fromkeys(keys, now))
 
-    def ended(self, ended: Ended) -> str:
-        """Keep one task; the line about it that somebody may read who wants to see more."""
+    def ended(self, ended: Ended) -> dict[str, Any]:
+        """Keep one task; what is kept."""
         with self._lock:
             row = line_of(self._common, ended, self._submitted.pop(ended.request.key, None))
             self.totals.add(ended)
             self._append(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
-        return shown(row)
+        return row
 
     def reported(self, *, is_done: bool) -> None:
         """Count one job, whether it ever had a task or not."""

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from snakemake_executor_azurebatch.daemons import DaemonPool, within
 from snakemake_executor_azurebatch.errors import ServiceError
@@ -57,7 +58,7 @@ class Reports:
     placed: Callable[[str], None]  #: key of a job whose outputs stand in their places, before its success
     succeeded: Callable[[str], None]  #: key
     failed: Callable[[str, str], None]  #: key, what to tell the user
-    details: Callable[[str], None]  #: a line for those who want to see more
+    details: Callable[[Mapping[str, Any]], None]  #: a task that has ended, as it is kept: see ``run.records``
     used: Callable[[Part], None] = lambda _: None  #: at the end, once: what was done
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_azurebatch.amounts import shown_bytes
 from snakemake_executor_azurebatch.pools.catalogue import SPOT_PRICE, Catalogue
@@ -56,6 +56,28 @@ class Tally:
         with self._lock:
             self._parts.append(part)
             self._ended_s = self._clock()
+
+    def figures(self) -> dict[str, Any]:
+        """For programs: sums over the run, and each pool."""
+        with self._lock:
+            parts, elapsed_s = list(self._parts), self._ended_s - self._began_s
+        return {
+            "elapsed_s": round(elapsed_s, 3),
+            "succeeded": sum(part.totals.succeeded for part in parts),
+            "failed": sum(part.totals.failed for part in parts),
+            "tries": sum(part.tries for part in parts),
+            "requeues": sum(part.totals.requeues for part in parts),
+            "sent_bytes": max((part.sent_bytes for part in parts), default=0),
+            "returned_bytes": sum(part.totals.returned_bytes for part in parts),
+            "pools": [
+                {
+                    "pool": part.pool_id,
+                    "node_hours": node_hours(part.node_s),
+                    "price": price_of(part.node_s, self._catalogue),
+                }
+                for part in parts
+            ],
+        }
 
     def text(self) -> str:
         """For the end of the run: some lines, none where nothing has run."""

@@ -58,7 +58,7 @@ def run(workdir, service, heard, monkeypatch) -> Iterator[Callable[..., None]]:
     def start(*lifetimes_s: float) -> None:
         session = open_session(options, place, heard.said.append)
         session = replace(session, access=access_lasting(session, options.storage.key, lifetimes_s))
-        reports = Reports(lambda _: None, lambda _: heard.done.set(), heard.failed, heard.said.append)
+        reports = Reports(lambda _: None, lambda _: heard.done.set(), heard.failed, lambda _: None)
         run = Run(session, place, snakemake.__version__, reports, heard.said.append)
         try:
             run.submit([JOB])

@@ -10,7 +10,7 @@ import pytest
 from snakemake_executor_azurebatch.jobs import JobRequest
 from snakemake_executor_azurebatch.node.protocol import CommitRecord, StoredFile
 from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting
-from snakemake_executor_azurebatch.run.records import Common, Ended, Records, read_records
+from snakemake_executor_azurebatch.run.records import Common, Ended, Records, read_records, shown
 
 MIB = 1 << 20
 TIME = datetime(2030, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -55,7 +55,7 @@ def records(tmp_path, said) -> Records:
 def test_a_line_tells_all_about_a_task(records):
     records.submitted(["k"])
 
-    line = records.ended(ended(peak_memory_bytes=3 * MIB, cache_hits=2, cache_bytes=7, downloaded_bytes=9))
+    line = shown(records.ended(ended(peak_memory_bytes=3 * MIB, cache_hits=2, cache_bytes=7, downloaded_bytes=9)))
 
     [row] = read_records(records.path)
     assert datetime.fromisoformat(row.pop("submitted_at")) <= datetime.fromisoformat(row.pop("recorded_at"))
@@ -96,7 +96,7 @@ def test_a_line_tells_all_about_a_task(records):
 def test_a_task_whose_node_died_is_kept_too(records):
     lost = ended(failure=Failure(Cause.NODE_LOST))
 
-    line = records.ended(Ended(lost.request, Sighting("k", None), None, lost.failure))
+    line = shown(records.ended(Ended(lost.request, Sighting("k", None), None, lost.failure)))
 
     [row] = read_records(records.path)
     assert (row["outcome"], row["cause"], row["exit_code"], row["node"]) == ("failed", "NODE_LOST", None, None)

@@ -16,6 +16,7 @@ _FILES += ["wd", "wd/given", "wd/given/in.txt", "wd/out.txt"]
 _BLOBS = {"in.txt": "from a blob\n", "done/out.txt": "FROM A BLOB\n"}
 
 
+@pytest.mark.long
 def test_azure_batch_14(local: Local):
     python = installed.python_with(installed.AZURE_BATCH)
     seen = local.run([python, _HERE / "with_azure_batch_14.py"], "azure-batch-14")

@@ -4,7 +4,6 @@ Each folder of ``features/`` is one workflow; the first line of its Snakefile sa
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -19,9 +18,7 @@ PROGRAMS = {"notebooks": "papermill", "rscripts": "Rscript"}
 #: What Snakemake runs again each time, wherever it runs, because of what the workflow says.
 NEVER_DONE = ("before_update", "group_local")
 
-#: Run a second time with Snakemake in every task: those with most shell commands; with FEATURES_IN_BOTH_LANES=1, all.
 ALL = sorted(path.name for path in FEATURES.iterdir())
-IN_BOTH_LANES = ALL if os.environ.get("FEATURES_IN_BOTH_LANES") else ("folders", "shadows", "values")
 
 
 def printed(notebook: Path) -> list[str]:
@@ -55,7 +52,7 @@ def is_content(workdir) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "lane"),
-    [*((name, "auto") for name in ALL), *((name, "snakemake") for name in IN_BOTH_LANES)],
+    [*((name, "auto") for name in ALL), *(pytest.param(name, "snakemake", marks=pytest.mark.long) for name in ALL)],
 )
 def test_a_feature_makes_the_same_bytes(name, lane, workdir):
     if name in PACKAGES:

@@ -6,6 +6,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.workflow.test_command_line_plan import beside, plan
 
 REPORTED = """
@@ -49,6 +51,7 @@ def reported(report: Path) -> dict[str, object]:
     return {"files": names, **said}
 
 
+@pytest.mark.long
 def test_reports_and_summaries(workdir):
     twin = beside(workdir)
     database = ("--persistence-backend", "db")

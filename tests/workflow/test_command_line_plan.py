@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from tests.workflow.conftest import Workdir
 
 
@@ -101,6 +103,7 @@ def made(workdir) -> str:
     return " ".join(sorted(path.stem for path in workdir.path.glob("*.txt")))
 
 
+@pytest.mark.long
 def test_a_part_of_the_workflow(workdir):
     workdir.write("Snakefile", CHAIN)
 
@@ -117,6 +120,7 @@ def test_a_part_of_the_workflow(workdir):
     assert made(workdir) == "c0 c1 c2 c3"
 
 
+@pytest.mark.long
 def test_what_needs_no_service_needs_no_account(workdir):
     workdir.write("Snakefile", CHAIN)
     workdir.run("--notemp").must_succeed()

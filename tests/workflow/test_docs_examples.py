@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 
+import pytest
+
 from tests.workflow.docs_blocks import ROOT
 
 
+@pytest.mark.long
 def test_cross_validation(workdir):
     """Two penalties times three folds: the better one is chosen, and is what scikit-learn itself finds."""
     example = ROOT / "example_cross_validation"

@@ -87,6 +87,7 @@ def images_of_pools(service: emulator.RunningService) -> list[set[str]]:
     return [set(machine.container_configuration.container_image_names or ()) for machine in machines]
 
 
+@pytest.mark.long
 def test_each_step_runs_in_its_image_whether_nodes_have_fetched_it_beforehand_or_not(tmp_path, boxes, locally):
     work = example(tmp_path / "work", boxes)
 

@@ -93,6 +93,7 @@ def test_many_small_files_are_few_requests(prepared, counter):  # noqa: F811
     prepared.nothing_to_do()
 
 
+@pytest.mark.long
 def test_packs_stay_while_one_of_their_files_is_needed(prepared):
     retention = ("--azurebatch-blob-retention", "run")
     prepared.run(*retention, jobs=50).must_succeed()

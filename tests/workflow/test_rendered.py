@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 #: Stands before the real bash in PATH: keeps what it was told, and hands it on.
 RECORDER = """#!/bin/sh
 case $1 in
@@ -199,6 +201,7 @@ def test_what_runs_is_byte_for_byte_what_the_local_executor_runs(workdir):
     workdir.nothing_to_do()
 
 
+@pytest.mark.long
 def test_prefix_suffix_and_shells_are_the_workflows(workdir):
     twin = type(workdir)(workdir.path.parent / "locally", workdir.service)
     twin.path.mkdir()

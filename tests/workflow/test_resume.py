@@ -170,8 +170,10 @@ def read_until(process, words):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--rerun-incomplete", "--persistence-backend", "db"]],
-    ids=["files", "db"],
+    [
+        pytest.param([], id="files"),
+        pytest.param(["--rerun-incomplete", "--persistence-backend", "db"], id="db", marks=pytest.mark.long),
+    ],
 )
 def test_waiting_running_and_finished_tasks_are_taken_over(killed, arguments):
     killed.write(HELD)

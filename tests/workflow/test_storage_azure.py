@@ -117,6 +117,7 @@ rule here:
 """
 
 
+@pytest.mark.long
 def test_the_default_provider_is_served_by_the_stager(cloud):
     cloud.workdir.write("Snakefile", DEFAULT_PROVIDER)
     cloud.workdir.write("here.in", "here\n")

@@ -75,6 +75,10 @@ def explained_once(lab, late: list[str]) -> None:
     assert not heard.count("All jobs are given up")
 
 
+def duration_s(seen) -> float:
+    return (seen.end_time - seen.start_time).total_seconds()
+
+
 def report_is_right(lab) -> None:
     """The page about it says what the service's own log says, and fits a phone and a large screen."""
     report = report_of(list(read_records(lab.workdir.path / ".snakemake/azurebatch" / FILE)), node_price=1.0)
@@ -83,12 +87,12 @@ def report_is_right(lab) -> None:
     last = {line["task"]: line for line in served}  # what was run before that came to nothing
     assert {task.task_id: task.node for task in report.tasks} == {name: line["node"] for name, line in last.items()}
     assert {node.node_id: len(node.tasks) for node in report.nodes} == Counter(line["node"] for line in last.values())
-    for task in report.tasks:
-        assert task.took_s == pytest.approx(last[task.task_id]["duration_s"], abs=0.01)
+    took_s = {task.id: duration_s(task.execution_info) for task in lab.batch.list_tasks(lab.job_id)}
+    assert {task.task_id: task.took_s for task in report.tasks} == pytest.approx(took_s, abs=0.002)  # ms are kept
     again = {task.task_id for task in report.tasks if not task.was_smooth}
     told = [re.match(r"Task (\S+): |Azure Batch had to start task (\S+) again", text) for text in lab.heard.said]
     assert again == {name for match in told if match for name in match.groups() if name}
-    assert report.causes["ACCESS_EXPIRED"] == LATE
+    assert report.causes["ACCESS_EXPIRED"] >= LATE
     assert sum(report.causes.values()) == sum(len(task.tries) + task.requeues for task in report.tasks)
     made = page(report)
     assert len(made.encode()) < 1_000_000

@@ -124,6 +124,7 @@ class _Maker:
             next_sizes=others,
             dedicated=_span(nodes.dedicated, pool.scaling),
             spot=_span(nodes.spot, pool.scaling),
+            rules=tuple(pool.rules),
             scaling=pool.scaling,
             task_slots=pool.task_slots,
             has_limits=pool.limits,

@@ -80,6 +80,7 @@ class PoolDescription:
     next_sizes: tuple[str, ...] = ()  #: what else meets the requirements, the cheapest first
     dedicated: Span = NO_NODES
     spot: Span = NO_NODES
+    rules: tuple[str, ...] = ()  #: patterns of the names of rules that it is for; empty: for those no pool names
     scaling: str | None = None  #: lease or fixed; None: not written
     task_slots: int | None = None
     has_limits: bool = True  #: containers get no more than their rule asks for
@@ -131,7 +132,7 @@ class PoolDescription:
 
     def _wishes(self) -> dict[str, Any]:
         wishes = asdict(self)
-        for name in ("given_id", "size", "next_sizes", "name", "task_disk_mib", "has_limits"):
+        for name in ("given_id", "size", "next_sizes", "name", "rules", "task_disk_mib", "has_limits"):
             del wishes[name]
         for registry in wishes["registries"]:
             del registry["password"]

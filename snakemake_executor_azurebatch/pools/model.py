@@ -32,6 +32,7 @@ NFS_SOURCE = r"^[^:\s]+:?/\S*$"
 NOT_EMPTY = r"\S"
 FAMILY = r"^[A-Z]{1,3}$"
 
+RULES = r"^[A-Za-z0-9_*?\[\]!-]+$"
 WORDS = {
     POOL_ID: "1 to 64 letters, digits, '-' and '_'",
     POOL_NAME: "1 to 40 letters, digits, '-' and '_', a letter first",
@@ -57,6 +58,7 @@ WORDS = {
     FAMILY: "the letters of a VM family in capitals, such as D, E or NC",
 }
 
+    RULES: "the name of a rule, or a pattern of names with '*', '?' and '[...]', such as call_*",
 MOST_NODES = 10_000
 
 Count = Annotated[int, Field(ge=0, le=MOST_NODES)]
@@ -197,6 +199,11 @@ class Pool(_Shape):
     scaling: Literal["lease", "fixed"] | None = Field(
         default=None,
         description="lease: nodes as jobs need them, none when no run is there. fixed: nodes stay until the pool is "
+    rules: Annotated[list[Annotated[str, Field(pattern=RULES)]], Field(min_length=1, max_length=100)] = Field(
+        default=[],
+        description="Rules whose jobs go to this pool, and no others: names, or patterns such as call_*. "
+        "Default: all rules that no pool names.",
+    )
         "resized or deleted. Default: lease; a pool with id that is there already keeps what it has.",
     )
     task_slots: Annotated[int, Field(ge=1, le=256)] | None = Field(

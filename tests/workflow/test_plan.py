@@ -159,7 +159,7 @@ def test_pools_that_name_rules(work, batch):
             f"{name}-memory ('second'). Name them in the rules of one pool."
         )
     ]
-    told = work.call([*work.azurebatch()[:3], *snakemake]).must_fail().text
+    told = work.call([*work.azurebatch()[:3], *snakemake, "grouped.txt"]).must_fail().text
     assert split[0] in told
     assert not [pool for pool in batch.list_pools() if name in str(pool.id)]
 

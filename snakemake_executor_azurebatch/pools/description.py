@@ -97,6 +97,7 @@ class PoolDescription:
     mounts: tuple[MountPoint, ...] = ()
     data_disks: tuple[Disk, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def slots(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -76,7 +76,8 @@ class FromFile:
                     f"pool {pool.given_id} is not there: make it, or describe it with vm_size and nodes, so that it "
                     "can be made"
                 )
-            problems += self._unmakeable(pool)
+            if (why := self._why_unmakeable(pool)) and not self._is_there(pool):
+                problems.append(why)
             problems += [
                 f"pool {pool.name} cannot fetch image {image}: {host_of(image)} wants a sign-in. Write that in the "
                 "pool's registries (or anonymous: true, if it does not)"
@@ -90,13 +91,15 @@ class FromFile:
             problems.append(f"pool {pool.pool_id} runs tasks without containers: {_CONTAINERS}")
         return capacity_of(self._as_it_is(pool, there), slots=there.task_slots_per_node or 1)
 
-    def _unmakeable(self, pool: PoolDescription) -> Iterator[str]:
-        if is_managed(pool) and (missing := why_not(self._resource)) and not self._is_there(pool):
-            what = " and ".join(key for key in ("identities", "tags") if getattr(pool, key))
-            yield (
-                f"pool {pool.name} has {what}, so that only Azure Resource Manager can make it, and this is missing: "
-                f"{missing}"
-            )
+    def _why_unmakeable(self, pool: PoolDescription) -> str:
+        """Why a pool could not be made, if it were to be; empty: it can."""
+        if not is_managed(pool) or not (missing := why_not(self._resource)):
+            return ""
+        what = " and ".join(key for key in ("identities", "tags") if getattr(pool, key))
+        return (
+            f"pool {pool.name} has {what}, so that only Azure Resource Manager can make it, and this is missing: "
+            f"{missing}"
+        )
 
     def _is_there(self, pool: PoolDescription) -> bool:
         """One of an earlier run; those with an id were looked for already."""
@@ -146,9 +149,10 @@ class FromFile:
         return self.open(name, slots, lessee)
 
     def _creating(self, pool: PoolDescription) -> Create | None:
-        if not is_managed(pool) or self._resource is None:
-            return None
-        return partial(create_pool, self._resource, pool)
+        """What makes a pool; None: Azure Batch itself. Raises AzureBatchError."""
+        if why := self._why_unmakeable(pool):  # it was there when the run began, or is a twin of one that is
+            raise AzureBatchError(why)
+        return partial(create_pool, self._resource, pool) if self._resource and is_managed(pool) else None
 
     def _request(self, pool: PoolDescription, size: Callable[[], Fixed | Leased]) -> models.BatchPoolCreateOptions:
         with service("looking which machine images Azure Batch supports"):

@@ -22,13 +22,16 @@ from azure.mgmt.batch import BatchManagementClient, models
 from snakemake_executor_azurebatch.clients import management_client
 from snakemake_executor_azurebatch.emulator.service import StartOptions
 from snakemake_executor_azurebatch.emulator.testing import running
-from snakemake_executor_azurebatch.errors import AccessRefused, AlreadyExists, ServiceError
+from snakemake_executor_azurebatch.errors import AccessRefused, AlreadyExists, AzureBatchError, ServiceError
 from snakemake_executor_azurebatch.pools.asking import create_options
-from snakemake_executor_azurebatch.pools.description import PoolDescription, RegistryAccess
+from snakemake_executor_azurebatch.pools.catalogue import bundled
+from snakemake_executor_azurebatch.pools.config import Pools
+from snakemake_executor_azurebatch.pools.description import PoolDescription, RegistryAccess, Span
 from snakemake_executor_azurebatch.pools.managed import create_pool
 from snakemake_executor_azurebatch.pools.os_image import ChosenImage
 from snakemake_executor_azurebatch.pools.scaling import Fixed, Leased
 from snakemake_executor_azurebatch.resource_manager import AccountResource, resource_in
+from snakemake_executor_azurebatch.run.pool_sources import FromFile
 
 from .test_auth_https import Credential, web_token
 
@@ -225,3 +228,13 @@ def test_what_the_plugin_says_of_refusals(local, signed_in, name):
     signed_in.write_text("#!/bin/sh\necho 'Please run az login to setup account' >&2; exit 1\n")
     with pytest.raises(AccessRefused, match=f"creating pool {name} through Azure Resource Manager: "):
         create_pool(resource_of(local), wanted, request(wanted, Fixed(0, 0)))
+
+
+def test_it_is_never_made_without_its_identities(batch, name):
+    """As where it was there when the run began, and is gone when its first job comes."""
+    wanted = described(name, dedicated=Span(0, 1), scaling="fixed")
+    source = FromFile(batch, Pools((wanted,), bundled()), (), {}, print)
+    with pytest.raises(AzureBatchError, match="has identities, so that only Azure Resource Manager can make it"):
+        source.open(name, [1], None)
+    with pytest.raises(ResourceNotFoundError):
+        batch.get_pool(name)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_azurebatch.connections import many_connections
 from snakemake_executor_azurebatch.options import Account, Storage
+from snakemake_executor_azurebatch.resource_manager import AccountResource
 
 if TYPE_CHECKING:
     from azure.batch import BatchClient
     from azure.core.credentials import TokenCredential
+    from azure.mgmt.batch import BatchManagementClient
     from azure.storage.blob import BlobServiceClient
 
 #: Seconds to connect, seconds to wait for bytes; azure-core's own retries come on top.
@@ -63,6 +65,26 @@ def blob_service(storage: Storage) -> BlobServiceClient:
         max_single_get_size=FIRST_GET_BYTES,
         **BLOB_RETRIES,
     )
+
+
+#: A JSON web token that says nothing and is signed by nobody: what the local service without HTTPS is content with.
+_NOBODYS_TOKEN = "e30.e30.bm9ib2R5"  # noqa: S105 (it opens nothing)
+
+
+def management_client(resource: AccountResource) -> BatchManagementClient:
+    """A client of Azure Resource Manager, always signed in: a key of the account is none there.
+
+    Needs the extra ``identity``.
+    """
+    from azure.core.pipeline.policies import HeadersPolicy
+    from azure.mgmt.batch import BatchManagementClient
+
+    options: dict[str, Any] = {"connection_timeout": CONNECTION_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
+    if resource.url is not None:
+        options["credential_scopes"] = [f"{resource.url}/.default"]
+    if resource.is_local:  # the SDK sends no token without HTTPS
+        options["authentication_policy"] = HeadersPolicy({"Authorization": f"Bearer {_NOBODYS_TOKEN}"})
+    return BatchManagementClient(signed_in(), resource.subscription_id, resource.url, **options)
 
 
 def signed_in() -> TokenCredential:

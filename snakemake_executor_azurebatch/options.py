@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from snakemake_executor_azurebatch import amounts
 from snakemake_executor_azurebatch.errors import SettingsError
 from snakemake_executor_azurebatch.lanes import LANES, STAGINGS, Defaults
+from snakemake_executor_azurebatch.resource_manager import AccountResource, read_resource
 from snakemake_executor_azurebatch.settings import ExecutorSettings
 
 Environment = Mapping[str, str]
@@ -33,6 +34,7 @@ class Account:
     url: str
     name: str
     key: str | None = field(default=None, repr=False)
+    resource: AccountResource | None = None  #: None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,9 @@ def _account(settings: ExecutorSettings, environment: Environment, problems: lis
         problems.append(
             f"{url} is not encrypted, so only an account key can be used: set BATCH_ACCOUNT_KEY, or use https"
         )
-    return Account(url.rstrip("/"), name, key)
+    resource_id = settings.account_resource_id or _first(environment, "BATCH_ACCOUNT_RESOURCE_ID")
+    management_url = _first(environment, "BATCH_MANAGEMENT_URL")
+    return Account(url.rstrip("/"), name, key, read_resource(resource_id, management_url, name, problems))
 
 
 def _storage(settings: ExecutorSettings, environment: Environment, problems: list[str]) -> Storage | None:

@@ -36,6 +36,14 @@ class ExecutorSettings(ExecutorSettingsBase):
     account_name: Optional[str] = _setting(
         None, "Name of the Batch account. Default: the first part of the account URL's host.", env_var=True
     )
+    account_resource_id: Optional[str] = _setting(
+        None,
+        "Resource id of the Batch account (/subscriptions/.../batchAccounts/NAME). For pools of --azurebatch-pools "
+        "with managed identities or tags, which are made through Azure Resource Manager, as whoever is signed in. "
+        'Needs: pip install "snakemake-executor-plugin-azurebatch[identity]".',
+        env_var=True,
+        metavar="ID",
+    )
     storage_account: Optional[str] = _setting(
         None,
         "Name of the storage account, or the URL of its blob endpoint. The key is read from "

@@ -16,6 +16,7 @@ from snakemake_executor_azurebatch.errors import NotFound, ServiceError, service
 from snakemake_executor_azurebatch.options import Account, Options
 from snakemake_executor_azurebatch.pools.catalogue import Catalogue, bundled
 from snakemake_executor_azurebatch.pools.config import PoolsFileError, read_pools
+from snakemake_executor_azurebatch.pools.managed import INSTALL, is_managed, why_not
 from snakemake_executor_azurebatch.pools.os_image import SupportedImage, choose_image, read_supported
 from snakemake_executor_azurebatch.pools.registries import host_of, refused_images
 from snakemake_executor_azurebatch.pools.spec import PoolSpec
@@ -41,6 +42,7 @@ class Wanted:
     most_nodes: int
     spot_nodes: int
     is_given: bool = False  #: by id: one of the user's
+    is_managed: bool = False  #: only Azure Resource Manager can make it
     cannot_fetch: tuple[str, ...] = ()  #: images of private registries that it has no sign-in for
 
 
@@ -59,6 +61,7 @@ def wanted_pools(options: Options, image: str, folder: Path) -> tuple[list[Wante
             most_nodes=pool.dedicated.max + pool.spot.max,
             spot_nodes=pool.spot.max,
             is_given=pool.given_id is not None,
+            is_managed=is_managed(pool),
             cannot_fetch=tuple(refused_images((image, *pool.images), pool.registries)) if not pool.given_id else (),
         )
         for pool in read.pools
@@ -172,7 +175,7 @@ def check_there(client: BatchClient, pools: Iterable[Wanted], account: Account) 
                 there = client.get_pool(pool.pool_id)
                 nodes = list(client.list_nodes(pool.pool_id))
         except NotFound:
-            yield passed(about, f"{pool.pool_id} is not there yet; a run makes it")
+            yield _not_there(about, pool, account)
             continue
         except ServiceError as error:
             yield failed(about, str(error), mends.access(account))
@@ -182,6 +185,13 @@ def check_there(client: BatchClient, pools: Iterable[Wanted], account: Account) 
         yield from findings
     if not quota_seen:
         yield skipped("quota", "Azure Batch tells it only when it refuses nodes", mends.quota(account.name))
+
+
+def _not_there(about: str, pool: Wanted, account: Account) -> Finding:
+    if pool.is_managed and (missing := why_not(account.resource)):
+        said = f"{pool.pool_id} is not there, and a run cannot make it with identities or tags; missing: {missing}"
+        return failed(about, said, f"{INSTALL}; export BATCH_ACCOUNT_RESOURCE_ID=...")
+    return passed(about, f"{pool.pool_id} is not there yet; a run makes it")
 
 
 def _of_pool(about: str, pool: models.BatchPool, nodes: list[models.BatchNode], account: Account) -> Iterator[Finding]:

@@ -43,7 +43,9 @@ VERSIONS = frozenset(
         "2022-01-01.15.0",
     }
 )
-_JSON = "application/json;odata=minimalmetadata"
+#: Of Azure Resource Manager: what azure-mgmt-batch 19 sends.
+MANAGEMENT_VERSIONS = ("2025-06-01",)
+_JSON, _MANAGEMENT_JSON = "application/json;odata=minimalmetadata", "application/json; charset=utf-8"
 _ERROR_TYPE = "Microsoft.Azure.Batch.Protocol.Entities.Container.errors/@Element"
 #: In the request log, for an answer that was never sent; never on the wire.
 _CUT_STATUS = 0
@@ -116,7 +118,7 @@ class Pipeline:
         query = {name.lower(): value for name, value in reversed(parse_qsl(raw_query))}
         headers = {name.lower(): value for name, value in request.headers.items()}
         is_admin = raw_path.startswith(admin.PREFIX)
-        version = CURRENT_VERSION if is_admin else _check_version(query)
+        version = CURRENT_VERSION if is_admin else _check_version(query, is_management=auth.is_management(raw_path))
         body = await _read(request)
         config = self._runtime.config
         signed = auth.SignedRequest(request.method, raw_path, raw_query, headers)
@@ -184,6 +186,10 @@ class Pipeline:
             return Answer(304)
         moment = time_text(self._runtime.clock.now())
         sentence = f"{problem.sentence}\nRequestId:{request_id}\nTime:{moment}"
+        if auth.is_management(request.raw_path):
+            details = [{"code": key, "message": value} for key, value in problem.values]
+            error = {"code": problem.fault.code, "message": sentence, "details": details}
+            return Answer(problem.fault.status, {"error": error}, headers=problem.headers)
         body: Json = {
             "odata.metadata": f"{request.scheme}://{request.host}/$metadata#{_ERROR_TYPE}",
             "code": problem.fault.code,
@@ -207,10 +213,15 @@ async def _read(request: web.Request) -> bytes:
         raise ServiceFault(faults.BODY_TOO_LARGE, (("MaxLimit", str(_TRANSPORT_LIMIT_BYTES)),)) from None
 
 
-def _check_version(query: Mapping[str, str]) -> str:
+def _check_version(query: Mapping[str, str], *, is_management: bool) -> str:
     version = query.get("api-version")
     if not version:
         raise ServiceFault(faults.MISSING_QUERY_PARAMETER, (("QueryParameterName", "api-version"),))
+    if is_management:
+        if version not in MANAGEMENT_VERSIONS:
+            known = ", ".join(MANAGEMENT_VERSIONS)
+            raise ServiceFault(faults.UNSUPPORTED_MANAGEMENT_VERSION, version=version, known=known)
+        return CURRENT_VERSION
     if version not in VERSIONS:
         raise ServiceFault(
             faults.UNSUPPORTED_VERSION,
@@ -223,7 +234,7 @@ def _read_body(route: Route, raw: bytes, *, is_legacy: bool) -> JsonValue:
     """The checked body. A body that the operation does not take (``{}`` with terminate) is ignored."""
     if len(raw) > route.body_limit_bytes:
         raise ServiceFault(faults.BODY_TOO_LARGE, (("MaxLimit", str(route.body_limit_bytes)),))
-    if not route.model:
+    if not route.model and not (route.is_management and raw.strip()):
         return None
     if route.is_body_optional and not raw.strip():
         return {}
@@ -231,7 +242,7 @@ def _read_body(route: Route, raw: bytes, *, is_legacy: bool) -> JsonValue:
         body = read_json(raw)
     except ValueError as error:
         raise ServiceFault(faults.INVALID_REQUEST_BODY, (("Reason", f"This is not JSON: {error}"),)) from None
-    return check_body(route.model, body, is_legacy=is_legacy)
+    return body if route.is_management else check_body(route.model, body, is_legacy=is_legacy)
 
 
 async def _send(request: web.Request, answer: Answer, request_id: str, now: datetime) -> web.StreamResponse:
@@ -249,7 +260,7 @@ async def _send(request: web.Request, answer: Answer, request_id: str, now: date
         return await _send_file(request, answer.file, headers)
     payload = b""
     if answer.body is not None:
-        headers["Content-Type"] = _JSON
+        headers["Content-Type"] = _MANAGEMENT_JSON if auth.is_management(request.raw_path) else _JSON
         payload = json.dumps(answer.body).encode()
     if request.method == "HEAD":
         payload = b""
@@ -258,7 +269,7 @@ async def _send(request: web.Request, answer: Answer, request_id: str, now: date
 
 def _reason(answer: Answer) -> str | None:
     """The reason phrase repeats the error's sentence (source: recorded exchange)."""
-    if answer.body is None or answer.status < 400:
+    if answer.body is None or answer.status < 400 or "message" not in answer.body:
         return None
     return str(answer.body["message"]["value"]).split("\n", 1)[0]
 

@@ -74,15 +74,18 @@ def verify(
 ) -> None:
     """Raise ServiceFault unless the request carries a signature of ``account`` made with ``key``, or a token.
 
-    The token is one of ``tokens``; None: any well-formed one that has not expired.
+    The token is one of ``tokens``; None: any well-formed one that has not expired. Azure Resource Manager takes
+    tokens only (source: its documentation).
     """
     header = request.headers.get("authorization", "")
-    if not header:
-        raise _failed("The Authorization header is missing")
     scheme, _, credential = header.partition(" ")
     if scheme.lower() == "bearer":
         _verify_token(credential.strip(), tokens, now)
         return
+    if is_management(request.raw_path):
+        raise _token_refused("Azure Resource Manager takes bearer tokens only")
+    if not header:
+        raise _failed("The Authorization header is missing")
     name, colon, signature = credential.strip().partition(":")
     if scheme.lower() != "sharedkey" or not colon:
         raise ServiceFault(INVALID_AUTHENTICATION)
@@ -101,9 +104,18 @@ def _verify_token(token: str, accepted: Collection[str] | None, now: datetime) -
     else:
         reason = _token_trouble(token, now)
     if reason:
-        problem = _failed(reason, BEARER_REFUSED)
-        problem.headers["WWW-Authenticate"] = _CHALLENGE
-        raise problem
+        raise _token_refused(reason)
+
+
+def _token_refused(reason: str) -> ServiceFault:
+    problem = _failed(reason, BEARER_REFUSED)
+    problem.headers["WWW-Authenticate"] = _CHALLENGE
+    return problem
+
+
+def is_management(raw_path: str) -> bool:
+    """Whether a path is one of Azure Resource Manager's, and not of Azure Batch itself."""
+    return raw_path.lower().startswith("/subscriptions/")
 
 
 def _token_trouble(token: str, now: datetime) -> str:

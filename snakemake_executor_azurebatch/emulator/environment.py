@@ -9,6 +9,11 @@ from collections.abc import Mapping
 STORAGE_ACCOUNT = "devstoreaccount1"
 STORAGE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
+#: The account as a resource: subscription and group may have any name here.
+_RESOURCE_ID = (
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers/Microsoft.Batch/batchAccounts/"
+)
+
 SHELLS = ("bash", "fish", "powershell")
 
 
@@ -17,7 +22,13 @@ def variables(batch_url: str, account: str, key: str, blob_url: str, ca_file: st
 
     ``ca_file`` is what a client of a service with HTTPS has to trust; empty for one with HTTP.
     """
-    batch = {"BATCH_ACCOUNT_NAME": account, "BATCH_ACCOUNT_KEY": key, "BATCH_ACCOUNT_URL": batch_url}
+    batch = {
+        "BATCH_ACCOUNT_NAME": account,
+        "BATCH_ACCOUNT_KEY": key,
+        "BATCH_ACCOUNT_URL": batch_url,
+        "BATCH_ACCOUNT_RESOURCE_ID": f"{_RESOURCE_ID}{account}",
+        "BATCH_MANAGEMENT_URL": batch_url,
+    }
     if ca_file:
         batch |= {"REQUESTS_CA_BUNDLE": ca_file, "SSL_CERT_FILE": ca_file}
     if not blob_url:

@@ -109,9 +109,20 @@ JOB_SCHEDULE_NOT_FOUND = _fault(404, "JobScheduleNotFound", "The specified job s
 TASK_NOT_FOUND = _fault(404, "TaskNotFound", "The specified task does not exist.")
 FILE_NOT_FOUND = _fault(404, "FileNotFound", "The specified file does not exist.")
 RESOURCE_NOT_FOUND = _fault(404, "ResourceNotFound", "The specified resource does not exist.")
+ACCOUNT_RESOURCE_NOT_FOUND = _fault(
+    404,
+    "ResourceNotFound",
+    "The Resource 'Microsoft.Batch/batchAccounts/{account}' under resource group '{group}' was not found.",
+)
+UNSUPPORTED_MANAGEMENT_VERSION = _fault(
+    400, "InvalidApiVersionParameter", "The api-version '{version}' is invalid. The supported versions are '{known}'."
+)
 UNSUPPORTED_VERB = _fault(405, "UnsupportedHttpVerb", "The resource doesn't support the specified HTTP verb.")
 
 POOL_EXISTS = _fault(409, "PoolExists", "The specified pool already exists.")  # recorded
+RESOURCE_IS_THERE = _fault(
+    412, "PreconditionFailed", "The condition '*' set for header If-None-Match is not satisfied."
+)
 JOB_EXISTS = _fault(409, "JobExists", "The specified job already exists.")  # recorded
 JOB_SCHEDULE_EXISTS = _fault(409, "JobScheduleExists", "The specified job schedule already exists.")
 JOB_WITH_SAME_ID = _fault(

@@ -107,6 +107,7 @@ class Pool:
     samples: list[list[float | int | None]] = field(default_factory=list)  #: as SampleStore.to_plain gives them
     registries: list[Json] = field(default_factory=list, repr=False)  #: of its containers, with their passwords
     formula_set: datetime | None = None  #: when automatic scaling was last enabled
+    tags: dict[str, str] = field(default_factory=dict)  #: of the resource; only Azure Resource Manager shows them
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snakemake_executor_azurebatch.emulator import routes
-from snakemake_executor_azurebatch.emulator.routes import ROUTES, Route
+from snakemake_executor_azurebatch.emulator.routes import ACCOUNT, MANAGEMENT, ROUTES, Route
 
 _BEGIN, _END = "<!-- {name}: made from the code -->", "<!-- end of {name} -->"
 _ASSUMED = re.compile(r"\bAssumed(?P<why> where [^:]*)?:\s+(?P<what>.*)", re.DOTALL)
@@ -31,6 +31,13 @@ def operations_table() -> str:
             _row(route)
             for route in sorted(ROUTES, key=lambda route: (route.template.split("/")[1], _is_refused(route)))
         ),
+        "",
+        "Of Azure Resource Manager, for [pools with identities](#pools-with-identities), where `...` is",
+        f"`{ACCOUNT}`:",
+        "",
+        "| Request | Operation | |",
+        "| --- | --- | --- |",
+        *(_row(route, ACCOUNT) for route in MANAGEMENT),
     ]
     return "\n".join(lines)
 
@@ -51,9 +58,11 @@ def updated(page: str) -> str:
     return page
 
 
-def _row(route: Route) -> str:
+def _row(route: Route, below: str = "") -> str:
     name, answer = (f"`{route.handler.__name__}`", "served") if not _is_refused(route) else ("", "refused")
-    return f"| `{route.method} {route.template}` | {name} | {answer} |"
+    return (
+        f"| `{route.method} {route.template.replace(below, '...') if below else route.template}` | {name} | {answer} |"
+    )
 
 
 def _is_refused(route: Route) -> bool:

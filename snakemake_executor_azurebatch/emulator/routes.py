@@ -15,6 +15,7 @@ from snakemake_executor_azurebatch.emulator.handlers import (
     autoscale,
     files,
     jobs,
+    management,
     node_access,
     nodes,
     pools,
@@ -40,6 +41,7 @@ class Route:
     model: str = ""
     is_body_optional: bool = False
     body_limit_bytes: int = _BODY_LIMIT_BYTES
+    is_management: bool = False  #: of Azure Resource Manager; its handler checks the body
 
 
 def _refused(what: str) -> Handler:
@@ -200,6 +202,28 @@ ROUTES: tuple[Route, ...] = (
     ),
 )
 
+ACCOUNT = (
+    "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}"
+    "/providers/Microsoft.Batch/batchAccounts/{accountName}"
+)
+#: Of Azure Resource Manager: what makes a pool with identities (source: models of azure-mgmt-batch, 2025-06-01).
+MANAGEMENT: tuple[Route, ...] = (
+    Route("PUT", f"{ACCOUNT}/pools/{{poolId}}", management.put_pool, is_management=True),
+    Route("GET", f"{ACCOUNT}/pools/{{poolId}}", management.get_pool_resource, is_management=True),
+    Route("DELETE", f"{ACCOUNT}/pools/{{poolId}}", management.delete_pool_resource, is_management=True),
+    Route(
+        "GET", f"{ACCOUNT}/poolOperationResults/{{poolId}}", management.get_pool_operation_result, is_management=True
+    ),
+    *_not_emulated(
+        f"""
+        GET {ACCOUNT}/pools
+        PATCH {ACCOUNT}/pools/{{poolId}}
+        POST {ACCOUNT}/pools/{{poolId}}/disableAutoScale
+        POST {ACCOUNT}/pools/{{poolId}}/stopResize
+        """
+    ),
+)
+
 
 def template(method: str, raw_path: str) -> str:
     """The operation's path template, for the request log; empty where there is none."""
@@ -213,7 +237,7 @@ def find(method: str, raw_path: str) -> tuple[Route, Mapping[str, str]]:
     """The operation and its decoded path parameters. Raises ServiceFault (404, 405)."""
     segments = raw_path.strip("/").split("/")
     known = False
-    for route in ROUTES:
+    for route in (*ROUTES, *MANAGEMENT):
         params = _match(route.template.strip("/").split("/"), segments)
         if params is not None and route.method == method:
             return route, params
@@ -227,6 +251,7 @@ def _match(template: list[str], segments: list[str]) -> Mapping[str, str] | None
         segments = [*segments[: len(template) - 1], "/".join(segments[len(template) - 1 :])]
     if len(template) != len(segments):
         return None
+    is_arm = template[0] == "subscriptions"  # whose names are compared without case
     params = {}
     for expected, given in zip(template, segments, strict=True):
         if expected.startswith("{"):
@@ -234,6 +259,6 @@ def _match(template: list[str], segments: list[str]) -> Mapping[str, str] | None
         elif "(" in expected:  # keys inside a segment: of operations that are refused, and read by nobody
             if not given.startswith(expected[: expected.index("{")]):
                 return None
-        elif expected != given:
+        elif expected != given and not (is_arm and expected.lower() == given.lower()):
             return None
     return params

@@ -15,6 +15,7 @@ from snakemake_executor_azurebatch.pools.choose import Capacity, capacity_of
 from snakemake_executor_azurebatch.pools.config import Pools
 from snakemake_executor_azurebatch.pools.description import PoolDescription, Span
 from snakemake_executor_azurebatch.pools.ensure import as_pool, find_pool
+from snakemake_executor_azurebatch.pools.managed import is_managed
 from snakemake_executor_azurebatch.pools.spec import PoolSpec
 from snakemake_executor_azurebatch.run.local_service import running_service
 from snakemake_executor_azurebatch.run.pool_sources import FromFile
@@ -52,13 +53,13 @@ def _account(decide: Decisions) -> Account | None:
 
 
 def _of_file(pools: Pools, account: Account | None, say: Say) -> Offered:
-    if account is None or all(pool.given_id is None for pool in pools.pools):
+    if account is None or all(pool.given_id is None and not is_managed(pool) for pool in pools.pools):
         for pool in pools.pools:
             if pool.vm_size is None:
                 say(f"Note: what pool {pool.pool_id} offers is known to Azure Batch only, which is not asked.")
         return Offered(tuple(capacity_of(pool) for pool in pools.pools))
     with clients.batch_client(account) as client:
-        return Offered(tuple(FromFile(client, pools, (), {}, say).capacities()))
+        return Offered(tuple(FromFile(client, pools, (), {}, say, resource=account.resource).capacities()))
 
 
 def _the_only_pool(decide: Decisions, image: str, account: Account | None) -> Capacity:

@@ -15,6 +15,8 @@ from snakemake_executor_azurebatch.lanes import BATCH, IMAGE_RESOURCE, LANE_RESO
 from snakemake_executor_azurebatch.planned.capacities import Offered, offered
 from snakemake_executor_azurebatch.planned.uploads import Uploads, uploads_of
 from snakemake_executor_azurebatch.pools.choose import Misfit, Placement, place
+from snakemake_executor_azurebatch.pools.config import Pools
+from snakemake_executor_azurebatch.pools.naming_rules import unused_patterns
 from snakemake_executor_azurebatch.pools.needs import (
     GPU_MODEL_RESOURCE,
     GPU_RESOURCE,
@@ -58,6 +60,8 @@ def make_plan(workflow: Workflow, *, may_ask: bool) -> Plan:
     notes: list[str] = []
     decide = Decisions(workflow, notes.append)
     needed = list(workflow.dag.needrun_jobs())
+    if decide.pools is not None:
+        notes += _unused(decide.pools, [str(rule.name) for rule in workflow.rules])
     pools = offered(decide, workflow.remote_execution_settings.container_image, notes.append, may_ask=may_ask)
     if pools.capacities and not pools.capacities[0].has_containers:
         decide.without_containers(pools.capacities[0].pool_id)
@@ -75,6 +79,12 @@ def make_plan(workflow: Workflow, *, may_ask: bool) -> Plan:
         refused=tuple(planner.refused),
         notes=tuple(dict.fromkeys((*notes, *planner.notes))),
     )
+
+
+def _unused(pools: Pools, rules: list[str]) -> Iterator[str]:
+    for pool in pools.pools:
+        for pattern in unused_patterns(rules, pool.rules):
+            yield f"Note: pool {pool.name} names {pattern!r} in its rules, and no rule of this workflow is called so."
 
 
 class _Planner:

@@ -3,6 +3,7 @@
 A task takes the largest of its shares of a node: cores, memory, disk, GPUs. What it costs is that share of the node's
 price, and a little more for larger nodes, which are seldom full. Jobs that ask for no GPU go to nodes with GPUs only
 where nothing else fits. Of pools that cost the same, one that fetches the job's image beforehand, then the first.
+Pools that name rules are for those rules only, unless a rule asks for a pool itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from snakemake_executor_azurebatch.pools.catalogue import SPOT_PRICE, VmSize
 from snakemake_executor_azurebatch.pools.description import NO_NODES, PoolDescription, Span
+from snakemake_executor_azurebatch.pools.naming_rules import not_open, only_named, open_to, shown_naming
 from snakemake_executor_azurebatch.pools.needs import POOL_RESOURCE, SPOT_RESOURCE, VM_SIZE_RESOURCE, Needs
 
 #: The part of a node that is paid for and not used, on the average.
@@ -45,6 +47,7 @@ class Capacity:
     images: tuple[str, ...] = ()
     has_containers: bool = True
     has_limits: bool = True  #: containers get no more than their rule asks for
+    rules: tuple[str, ...] = ()  #: patterns of the names of rules that it is for; empty: for those no pool names
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def capacity_of(pool: PoolDescription, *, slots: int | None = None, has_containe
         images=pool.images,
         has_containers=has_containers,
         has_limits=pool.has_limits,
+        rules=pool.rules,
     )
 
 
@@ -112,14 +116,20 @@ def _price(pool: PoolDescription, size: VmSize | None) -> float | None:
 
 def place(needs: Needs, pools: Sequence[Capacity]) -> Placement | Misfit:
     """Where a job goes, or why it can go nowhere."""
-    wanted = [pool for pool in pools if _is_asked_for(needs, pool)]
+    is_free = needs.pool is None
+    may = open_to(needs.rules, pools) if is_free else pools
+    if not may:
+        return Misfit(not_open(needs.rule, needs.rules, pools))
+    named = only_named(needs.rules, may) if is_free else ""
+    wanted = [pool for pool in may if _is_asked_for(needs, pool)]
     if not wanted:
-        return Misfit(_not_there(needs, pools))
+        return Misfit(_not_there(needs, may) + named)
     fitting = [pool for pool in wanted if not _misfits(needs, pool)]
     if not fitting:
-        return Misfit(_too_large(needs, wanted))
+        return Misfit(_too_large(needs, wanted) + named)
     best = min(fitting, key=lambda pool: _rank(needs, pool))
-    return Placement(needs, best, slots_of(needs, best), _why(needs, best, wanted, fitting))
+    is_only = len(wanted) == len(pools) == 1
+    return Placement(needs, best, slots_of(needs, best), _why(needs, best, fitting, is_only=is_only))
 
 
 def place_all(needs: Iterable[Needs], pools: Sequence[Capacity]) -> tuple[list[Placement], list[str]]:
@@ -237,11 +247,12 @@ def _shown_needs(needs: Needs) -> str:
     return ", ".join(parts)
 
 
-def _why(needs: Needs, best: Capacity, wanted: Sequence[Capacity], fitting: Sequence[Capacity]) -> str:
+def _why(needs: Needs, best: Capacity, fitting: Sequence[Capacity], *, is_only: bool) -> str:
     if needs.pool is not None:
         return "asked for (azurebatch_pool)"
     asked = f"of size {needs.vm_size} (azurebatch_vm_size), " if needs.vm_size is not None else ""
-    if len(wanted) == 1:
+    asked = f"named by rules of pool {shown_naming(best, needs.rules)}, {asked}" if best.rules else asked
+    if is_only:
         return f"{asked}the only pool"
     if len(fitting) == 1:
         return f"{asked}the only pool that fits"

@@ -124,6 +124,7 @@ class _Maker:
             next_sizes=others,
             dedicated=_span(nodes.dedicated, pool.scaling),
             spot=_span(nodes.spot, pool.scaling),
+            rules=tuple(pool.rules),
             scaling=pool.scaling,
             task_slots=pool.task_slots,
             has_limits=pool.limits,
@@ -140,6 +141,7 @@ class _Maker:
             mounts=tuple(self._mount((*at, "mounts", n), one) for n, one in enumerate(pool.mounts)),
             data_disks=tuple(Disk(disk.size_gib, disk.type, disk.caching) for disk in pool.data_disks),
             metadata=pool.metadata,
+            tags=pool.tags,
         )
         self._check_size(at, described)
         return described

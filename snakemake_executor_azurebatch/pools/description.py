@@ -80,6 +80,7 @@ class PoolDescription:
     next_sizes: tuple[str, ...] = ()  #: what else meets the requirements, the cheapest first
     dedicated: Span = NO_NODES
     spot: Span = NO_NODES
+    rules: tuple[str, ...] = ()  #: patterns of the names of rules that it is for; empty: for those no pool names
     scaling: str | None = None  #: lease or fixed; None: not written
     task_slots: int | None = None
     has_limits: bool = True  #: containers get no more than their rule asks for
@@ -96,6 +97,7 @@ class PoolDescription:
     mounts: tuple[MountPoint, ...] = ()
     data_disks: tuple[Disk, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def slots(self) -> int | None:
@@ -131,7 +133,7 @@ class PoolDescription:
 
     def _wishes(self) -> dict[str, Any]:
         wishes = asdict(self)
-        for name in ("given_id", "size", "next_sizes", "name", "task_disk_mib", "has_limits"):
+        for name in ("given_id", "size", "next_sizes", "name", "rules", "task_disk_mib", "has_limits"):
             del wishes[name]
         for registry in wishes["registries"]:
             del registry["password"]

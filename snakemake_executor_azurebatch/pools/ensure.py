@@ -35,13 +35,25 @@ class Pool:
     resized: datetime | None = None  #: when its last resize ended, of a pool that was there: what that told is old
 
 
-def make_pool(client: BatchClient, pool_id: str, request: Callable[[], models.BatchPoolCreateOptions]) -> Pool:
-    """Make a pool that was not there a moment ago. Raises ServiceError, and what ``request`` raises."""
+#: What makes a pool. Raises ServiceError.
+Create = Callable[["models.BatchPoolCreateOptions"], None]
+
+
+def make_pool(
+    client: BatchClient,
+    pool_id: str,
+    request: Callable[[], models.BatchPoolCreateOptions],
+    create: Create | None = None,
+) -> Pool:
+    """Make a pool that was not there a moment ago, with ``create`` in place of Azure Batch's own interface.
+
+    Raises ServiceError, and what ``request`` raises.
+    """
     created = True
     options = request()
     try:
         with service(f"creating pool {pool_id}"):
-            client.create_pool(options)
+            (create or client.create_pool)(options)
     except AlreadyExists:  # another run made it in between
         created = False
     made = find_pool(client, pool_id)

@@ -16,7 +16,8 @@ VM_SIZE = r"^[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9-]+)+$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 IDENTITY = (
-    r"^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+$"
+    r"^/subscriptions/[^/]+/resource[Gg]roups/[^/]+/providers/Microsoft\.ManagedIdentity"
+    r"/userAssignedIdentities/[^/]+$"
 )
 SUBNET = (
     r"^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.(Network|ClassicNetwork)"
@@ -31,6 +32,7 @@ SHARE_URL = r"^https://[^/\s?]+/[^/\s?]+/?$"
 NFS_SOURCE = r"^[^:\s]+:?/\S*$"
 NOT_EMPTY = r"\S"
 FAMILY = r"^[A-Z]{1,3}$"
+RULES = r"^[A-Za-z0-9_*?\[\]!-]+$"
 
 WORDS = {
     POOL_ID: "1 to 64 letters, digits, '-' and '_'",
@@ -55,6 +57,7 @@ WORDS = {
     NFS_SOURCE: "server:/path",
     NOT_EMPTY: "a text that is not empty",
     FAMILY: "the letters of a VM family in capitals, such as D, E or NC",
+    RULES: "the name of a rule, or a pattern of names with '*', '?' and '[...]', such as call_*",
 }
 
 MOST_NODES = 10_000
@@ -194,6 +197,11 @@ class Pool(_Shape):
     )
     requirements: Requirements | None = Field(default=None, description="In place of vm_size: what a node has to have.")
     nodes: Nodes | None = Field(default=None, description="How many nodes.")
+    rules: Annotated[list[Annotated[str, Field(pattern=RULES)]], Field(min_length=1, max_length=100)] = Field(
+        default=[],
+        description="Rules whose jobs go to this pool, and no others: names, or patterns such as call_*. "
+        "Default: all rules that no pool names.",
+    )
     scaling: Literal["lease", "fixed"] | None = Field(
         default=None,
         description="lease: nodes as jobs need them, none when no run is there. fixed: nodes stay until the pool is "
@@ -211,7 +219,9 @@ class Pool(_Shape):
     images: list[Text] = Field(default=[], description="Container images that nodes fetch before their first task.")
     registries: list[Registry] = Field(default=[], description="Container registries to sign in to.")
     identities: list[Annotated[str, Field(pattern=IDENTITY)]] = Field(
-        default=[], description="Managed identities that the pool (with id) has to have."
+        default=[],
+        description="Managed identities of the pool, by their resource ids. It is made through Azure Resource Manager "
+        "then, which needs the extra identity; one that is there already has to have them.",
     )
     os_image: Annotated[str, Field(pattern=OS_IMAGE)] | None = Field(
         default=None, description="Marketplace image. Default: the newest verified Ubuntu image that runs containers."
@@ -229,6 +239,10 @@ class Pool(_Shape):
     )
     data_disks: Annotated[list[DataDisk], Field(max_length=32)] = Field(default=[], description="Further disks.")
     metadata: dict[Text, str] = Field(default={}, description="Names and values that are kept with the pool.")
+    tags: dict[Text, str] = Field(
+        default={},
+        description="Tags of the pool in Azure. It is made through Azure Resource Manager then, as with identities.",
+    )
 
 
 class Size(_Shape):

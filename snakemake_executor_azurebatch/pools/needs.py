@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 #: Resources of a rule that choose a pool.
@@ -39,10 +39,21 @@ class Needs:
     pool: str | None = None  #: asked for by name or id
     vm_size: str | None = None  #: asked for
     may_be_spot: bool = True
+    members: tuple[str, ...] = ()  #: rules of a group; empty: there is the one rule
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the rules, each once."""
+        return tuple(dict.fromkeys(self.members)) or (self.rule,)
 
 
-def read_needs(rule: str, threads: int, resources: Resources, image: str | None = None) -> tuple[Needs, list[str]]:
-    """What a job needs, and what is wrong with its resources: one sentence for each, naming what is allowed."""
+def read_needs(
+    rule: str, threads: int, resources: Resources, image: str | None = None, members: Iterable[str] = ()
+) -> tuple[Needs, list[str]]:
+    """What a job needs, and what is wrong with its resources: one sentence for each, naming what is allowed.
+
+    ``members``: rules of a group.
+    """
     resources = {name: value for name, value in resources.items() if str(value) != TO_BE_DETERMINED}
     problems: list[str] = []
     runtime = _amount(rule, resources, "runtime", problems)
@@ -58,6 +69,7 @@ def read_needs(rule: str, threads: int, resources: Resources, image: str | None 
         pool=_text(resources, POOL_RESOURCE),
         vm_size=_text(resources, VM_SIZE_RESOURCE),
         may_be_spot=_may_be_spot(rule, resources, problems),
+        members=tuple(members),
     )
     return needs, problems
 

@@ -15,10 +15,6 @@ from snakemake_executor_azurebatch.pools.marks import Path
 Complaint = tuple[Path, str]
 Raw = Mapping[str, Any]
 
-_ONLY_ID = (
-    "Azure Batch gives a pool its identities only through Azure Resource Manager: make it there and name it by id"
-)
-
 
 def complaints(value: object) -> Iterator[Complaint]:
     """All that is wrong between the keys of a file."""
@@ -38,6 +34,7 @@ def complaints(value: object) -> Iterator[Complaint]:
         yield from _registries(path, pool)
         yield from _network(path, pool)
         yield from _mounts(path, pool)
+        yield from _tags(path, pool)
 
 
 def _mappings(value: object, key: str, at: Path = ()) -> Iterator[tuple[Path, Raw]]:
@@ -80,8 +77,6 @@ def _machine(path: Path, pool: Raw) -> Iterator[Complaint]:
         yield path, "the VM size is missing: give vm_size, such as Standard_D4s_v5, or requirements"
     if _has(pool, "node_agent_sku") and not _has(pool, "os_image"):
         yield (*path, "node_agent_sku"), "it belongs to an image: give os_image too, or leave it out"
-    if _has(pool, "identities") and pool["identities"] and not is_named:
-        yield (*path, "identities"), f"not with name. {_ONLY_ID}"
 
 
 def _most(nodes: Raw, kind: str) -> int | None:
@@ -128,11 +123,9 @@ def _registries(path: Path, pool: Raw) -> Iterator[Complaint]:
             yield (*where, "anonymous"), "there is a sign-in too: leave one of them out"
         elif not by_password and not _has(registry, "identity") and registry.get("anonymous") is not True:
             yield where, "the sign-in is missing: give username and password_env, identity, or anonymous: true"
-        if not _has(registry, "identity"):
-            continue
-        if not _has(pool, "id"):
-            yield (*where, "identity"), f"not with name. {_ONLY_ID}"
-        elif registry["identity"] not in (pool.get("identities") or ()):
+        identities = pool.get("identities")
+        listed = [str(one).lower() for one in identities] if isinstance(identities, list) else []
+        if _has(registry, "identity") and str(registry["identity"]).lower() not in listed:
             yield (*where, "identity"), "it is not one of the pool's identities: add it to identities"
 
 
@@ -140,6 +133,24 @@ def _network(path: Path, pool: Raw) -> Iterator[Complaint]:
     network = pool.get("network")
     if isinstance(network, Mapping) and network.get("public_ip") is False and not _has(network, "subnet_id"):
         yield (*path, "network", "public_ip"), "nodes without public addresses need a subnet: give subnet_id"
+
+
+#: source: documentation of Azure Resource Manager, "Tag usage and limitations".
+MOST_TAGS, LONGEST_TAG, LONGEST_TAG_VALUE, NOT_IN_TAGS = 50, 512, 256, "<>%&\\?/"
+
+
+def _tags(path: Path, pool: Raw) -> Iterator[Complaint]:
+    tags = pool.get("tags")
+    if not isinstance(tags, Mapping):
+        return
+    if len(tags) > MOST_TAGS:
+        yield (*path, "tags"), f"there are {len(tags)}: Azure takes {MOST_TAGS} at most"
+    for name, value in tags.items():
+        if len(name) > LONGEST_TAG or any(letter in NOT_IN_TAGS for letter in name):
+            text = f"the name of a tag has at most {LONGEST_TAG} characters, and none of {' '.join(NOT_IN_TAGS)}"
+            yield (*path, "tags", name), text
+        if isinstance(value, str) and len(value) > LONGEST_TAG_VALUE:
+            yield (*path, "tags", name), f"the value of a tag has at most {LONGEST_TAG_VALUE} characters"
 
 
 #: For each kind of mount: needed keys, one of these, further keys.

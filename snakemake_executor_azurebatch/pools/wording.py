@@ -29,7 +29,6 @@ _INSTEAD = {
     "password": "a password is never in this file: name the environment variable that holds it (password_env)",
     "account_key": "a key is never in this file: name the environment variable that holds it (key_env)",
     "sas": "a SAS is never in this file: name the environment variable that holds it (sas_env)",
-    "tags": "Azure Batch takes tags of pools only through Azure Resource Manager: use metadata",
     "autoscale": "write fewest and most nodes: nodes: {dedicated: {min: 0, max: 4}}",
     "spot": "spot nodes are counted below nodes: nodes: {spot: 4}",
     "low_priority": "spot nodes are counted below nodes: nodes: {spot: 4}",

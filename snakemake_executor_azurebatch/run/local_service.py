@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from snakemake_executor_azurebatch.errors import LocalServiceError
 from snakemake_executor_azurebatch.options import Account, Storage
+from snakemake_executor_azurebatch.resource_manager import resource_in
 
 if TYPE_CHECKING:
     from snakemake_executor_azurebatch.emulator.service import RunningService
@@ -54,8 +55,9 @@ def running_service() -> LocalService | None:
 
 def _described(running: RunningService, stop: Callable[[], object]) -> LocalService:
     environment = running.environment
+    resource = resource_in(environment, running.account)
     return LocalService(
-        account=Account(running.batch_url, running.account, environment["BATCH_ACCOUNT_KEY"]),
+        account=Account(running.batch_url, running.account, environment["BATCH_ACCOUNT_KEY"], resource),
         storage=Storage(str(running.blob_url), environment["STORAGE_ACCOUNT_NAME"], environment["STORAGE_ACCOUNT_KEY"]),
         stop=stop,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from snakemake_executor_azurebatch.errors import AzureBatchError
-from snakemake_executor_azurebatch.jobs import JobRequest, Share
+from snakemake_executor_azurebatch.jobs import JobRequest, Share, members
 from snakemake_executor_azurebatch.pools.choose import Capacity, Misfit, Placement, place
 from snakemake_executor_azurebatch.pools.needs import Resources, read_needs
 
@@ -51,27 +51,32 @@ class Placing:
             resources, threads = dict(job.resources.items()), int(job.threads)
         except WorkflowError:  # Snakemake says it better, when the job is ready
             return None, []
-        return self.find(name, threads, resources, image)
+        return self.find(name, threads, resources, image, _rules(job.rule.name for job in members(job)))
 
     def placed(self, request: JobRequest) -> JobRequest:
         """The request with its share of a node. Raises AzureBatchError where there is no node for it."""
         if not self._capacities:
             return request
         image = request.way.image if request.way else None
-        found, problems = self.find(request.name, request.threads, request.resources, image)
+        rules = _rules(member["rule"] for member in request.members)
+        found, problems = self.find(request.name, request.threads, request.resources, image, rules)
         if found is None:
             raise AzureBatchError("\n".join(problems))
         return replace(request, share=share_of(found))
 
     def find(
-        self, name: str, threads: int, resources: Resources, image: str | None
+        self, name: str, threads: int, resources: Resources, image: str | None, rules: Iterable[str] = ()
     ) -> tuple[Placement | None, list[str]]:
-        """Where a job goes; or None, and why."""
-        needs, problems = read_needs(name, threads, resources, image)
+        """Where a job of these rules goes; or None, and why."""
+        needs, problems = read_needs(name, threads, resources, image, rules)
         found = place(needs, self._capacities)
         if isinstance(found, Misfit):
             problems.append(found.text)
         return None if problems or isinstance(found, Misfit) else found, problems
+
+
+def _rules(names: Iterable[object]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(str, names)))
 
 
 def share_of(placement: Placement) -> Share:

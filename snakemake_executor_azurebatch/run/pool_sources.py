@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from snakemake_executor_azurebatch.errors import AzureBatchError, service
@@ -14,12 +15,14 @@ from snakemake_executor_azurebatch.pools.choose import Capacity, capacity_of
 from snakemake_executor_azurebatch.pools.config import Pools
 from snakemake_executor_azurebatch.pools.description import NO_NODES, PoolDescription, Span
 from snakemake_executor_azurebatch.pools.differences import differences
-from snakemake_executor_azurebatch.pools.ensure import Pool, as_pool, find_pool, grow_pool, make_pool
+from snakemake_executor_azurebatch.pools.ensure import Create, Pool, as_pool, find_pool, grow_pool, make_pool
 from snakemake_executor_azurebatch.pools.formula import Bounds
+from snakemake_executor_azurebatch.pools.managed import create_pool, is_managed, why_not
 from snakemake_executor_azurebatch.pools.os_image import choose_image, read_supported
 from snakemake_executor_azurebatch.pools.planning import start_nodes
 from snakemake_executor_azurebatch.pools.registries import host_of, refused_images
 from snakemake_executor_azurebatch.pools.scaling import Fixed, Leased
+from snakemake_executor_azurebatch.resource_manager import AccountResource
 from snakemake_executor_azurebatch.run.batch_job import PATIENCE_S
 from snakemake_executor_azurebatch.run.lease_of_run import Lessee, PoolLease, may_lease
 
@@ -46,7 +49,7 @@ class FromFile:
         metadata: Mapping[str, str],
         say: Callable[[str], None],
         *,
-        is_deleting: bool = False,
+        resource: AccountResource | None = None,
     ) -> None:
         self._client = client
         self._pools = {pool.name: pool for pool in pools.pools}
@@ -55,7 +58,7 @@ class FromFile:
         self._images = images
         self._metadata = metadata
         self._say = say
-        self._is_deleting = is_deleting  #: pools that this plugin makes go when the run ends
+        self._resource = resource  #: the account, for pools that Azure Batch itself cannot make
 
     def capacities(self) -> Sequence[Capacity]:
         """What there is to choose from. Raises AzureBatchError, naming all pools that cannot be used."""
@@ -73,6 +76,8 @@ class FromFile:
                     f"pool {pool.given_id} is not there: make it, or describe it with vm_size and nodes, so that it "
                     "can be made"
                 )
+            if (why := self._why_unmakeable(pool)) and not self._is_there(pool):
+                problems.append(why)
             problems += [
                 f"pool {pool.name} cannot fetch image {image}: {host_of(image)} wants a sign-in. Write that in the "
                 "pool's registries (or anonymous: true, if it does not)"
@@ -85,6 +90,20 @@ class FromFile:
         if machine is None or not machine.container_configuration:
             problems.append(f"pool {pool.pool_id} runs tasks without containers: {_CONTAINERS}")
         return capacity_of(self._as_it_is(pool, there), slots=there.task_slots_per_node or 1)
+
+    def _why_unmakeable(self, pool: PoolDescription) -> str:
+        """Why a pool could not be made, if it were to be; empty: it can."""
+        if not is_managed(pool) or not (missing := why_not(self._resource)):
+            return ""
+        what = " and ".join(key for key in ("identities", "tags") if getattr(pool, key))
+        return (
+            f"pool {pool.name} has {what}, so that only Azure Resource Manager can make it, and this is missing: "
+            f"{missing}"
+        )
+
+    def _is_there(self, pool: PoolDescription) -> bool:
+        """One of an earlier run; those with an id were looked for already."""
+        return pool.given_id is None and find_pool(self._client, pool.pool_id) is not None
 
     def _as_it_is(self, pool: PoolDescription, there: models.BatchPool) -> PoolDescription:
         dedicated, spot = there.target_dedicated_nodes or 0, there.target_low_priority_nodes or 0
@@ -108,7 +127,8 @@ class FromFile:
         there = find_pool(self._client, described.pool_id, lease.hear if lease else None)
         if there is None:
             size = lease.size if lease else lambda: Fixed(*nodes)
-            return make_pool(self._client, described.pool_id, lambda: self._request(described, size())), lease
+            request = partial(self._request, described, size)
+            return make_pool(self._client, described.pool_id, request, self._creating(described)), lease
         pool = as_pool(there, created=False)
         if lease is not None and may_lease(
             pool, is_users_own=described.given_id is not None, scaling=described.scaling
@@ -128,7 +148,13 @@ class FromFile:
         self._pools[name] = described
         return self.open(name, slots, lessee)
 
-    def _request(self, pool: PoolDescription, size: Fixed | Leased) -> models.BatchPoolCreateOptions:
+    def _creating(self, pool: PoolDescription) -> Create | None:
+        """What makes a pool; None: Azure Batch itself. Raises AzureBatchError."""
+        if why := self._why_unmakeable(pool):  # it was there when the run began, or is a twin of one that is
+            raise AzureBatchError(why)
+        return partial(create_pool, self._resource, pool) if self._resource and is_managed(pool) else None
+
+    def _request(self, pool: PoolDescription, size: Callable[[], Fixed | Leased]) -> models.BatchPoolCreateOptions:
         with service("looking which machine images Azure Batch supports"):
             supported = read_supported(self._client.list_supported_images())
         chosen = choose_image(pool.os_image, pool.node_agent_sku, supported, datetime.now(UTC))
@@ -136,7 +162,7 @@ class FromFile:
             raise AzureBatchError(f"pool {pool.name}: {chosen}")
         if chosen.warning:
             self._say(f"Warning: pool {pool.name}: {chosen.warning}.")
-        return create_options(pool, chosen, self._images, size, self._metadata)
+        return create_options(pool, chosen, self._images, size(), self._metadata)
 
     def pool_ids(self) -> set[str]:
         """Of all pools that are described."""
@@ -156,8 +182,8 @@ class FromFile:
         return twin
 
     def delete(self, name: str) -> None:
-        """Delete what was opened where that is asked for, and it is none of the user's own. Raises ServiceError."""
-        if self._is_deleting and self._pools[name].given_id is None:
+        """Delete what was opened, where it is none of the user's own. Raises ServiceError."""
+        if self._pools[name].given_id is None:
             for pool_id in self._opened[name]:
                 _delete(self._client, pool_id)
 

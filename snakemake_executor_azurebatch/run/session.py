@@ -113,12 +113,12 @@ class Grounds:
     transfers: Transfers
     tidying: Tidying
     metadata: dict[str, str]
-    account_url: str
+    account: Account
     farewell: Farewell = field(default_factory=Farewell)
 
     def where(self, image: str | None) -> str:
         """For the screen."""
-        return where(self.account_url, self.store.container.container_name, image)
+        return where(self.account.url, self.store.container.container_name, image)
 
     @property
     def address(self) -> str:
@@ -203,7 +203,7 @@ def open_grounds(options: Options, place: Place, say: Say, opening: ExitStack) -
     )
     opening.callback(tidying)
     return Grounds(
-        *(options, place, say, batch, blobs, storage, store, index, ledger, transfers, tidying, metadata, account.url)
+        *(options, place, say, batch, blobs, storage, store, index, ledger, transfers, tidying, metadata, account)
     )
 
 

@@ -72,7 +72,8 @@ class Several:
         with ExitStack() as opening:
             lessee, source = grounds.lessee(), self._source
             pool, lease = source.open(name, self._expected.get(name) or slots, lessee)
-            opening.callback(grounds.attempt, lambda: source.delete(name))
+            if options.pool.delete:
+                opening.callback(grounds.attempt, lambda: source.delete(name))
             in_use = grounds.use(pool, lease, opening, lambda: source.open_next(name, slots, lessee))
             job, left = self._job(pool.pool_id)
             in_use.batch_job_id = job.job_id
@@ -176,8 +177,7 @@ def open_several(options: Options, place: Place, say: Say, pools: Pools) -> Seve
     with ExitStack() as opening:
         grounds = open_grounds(options, place, say, opening)
         images = list(dict.fromkeys((place.image, *place.rule_images)))
-        is_deleting = options.pool.delete
-        source = FromFile(grounds.batch, pools, images, grounds.metadata, say, is_deleting=is_deleting)
+        source = FromFile(grounds.batch, pools, images, grounds.metadata, say, resource=grounds.account.resource)
         several = Several(grounds, source, opening)
         several._opening = opening.pop_all()  # noqa: SLF001 (its own module)
         return several

@@ -259,6 +259,21 @@ def test_a_pools_file_with_errors(office):
     office.fails("pools.yaml", "p/pools.yaml:3: pools[0].vmsize: there is no such key", "Edit p/pools.yaml")
 
 
+def test_a_pool_of_a_file_that_nobody_could_make(office):
+    changes = {"azurebatch_pools": "pools.yaml", "azurebatch_os_image": None, "azurebatch_node_agent_sku": None}
+    office.profile(**changes)
+    (office.folder / "p/pools.yaml").write_text(
+        "pools:\n  - {name: tagged, vm_size: Standard_D4s_v5, nodes: {dedicated: 1}, tags: {project: trees}}\n"
+    )
+    assert office.findings()[0] == 0
+    office.set("BATCH_ACCOUNT_RESOURCE_ID", "")
+    office.fails(
+        "pool (tagged)",
+        "a run cannot make it with identities or tags; missing: the resource id of the Batch account",
+        "export BATCH_ACCOUNT_RESOURCE_ID=",
+    )
+
+
 def test_a_pool_of_a_file_that_cannot_sign_in(office):
     changes = {"azurebatch_pools": "pools.yaml", "azurebatch_os_image": None, "azurebatch_node_agent_sku": None}
     office.profile(container_image="mine.azurecr.io/tools:1", **changes)

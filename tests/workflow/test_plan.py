@@ -146,6 +146,39 @@ def test_a_run_on_several_pools_goes_as_planned(work, batch):
     work.nothing_to_do()
 
 
+def test_pools_that_name_rules(work, batch):
+    name = "n" + str(abs(hash(work.path)))[:10]
+    named = POOLS.replace("NAME", name).replace("task_slots: 8}", 'task_slots: 8, rules: [part, "k*", second, nobody]}')
+    work.write("pools.yaml", named)
+    snakemake = arguments(work, *RUN, "--azurebatch-pools", "pools.yaml", of_one_pool=False)
+
+    split = planned(work, *snakemake, status=1)["refused"]
+    assert split == [
+        (
+            f"group both: its rules may go to no pool together: first may go to {name}-small; second may go to "
+            f"{name}-memory ('second'). Name them in the rules of one pool."
+        )
+    ]
+    told = work.call([*work.azurebatch()[:3], *snakemake, "grouped.txt"]).must_fail().text
+    assert split[0] in told
+    assert not [pool for pool in batch.list_pools() if name in str(pool.id)]
+
+    work.write("pools.yaml", named.replace("second", "first, second"))
+    snakemake += ["--set-resources", f"folder:azurebatch_pool={name}-memory"]
+    plan = planned(work, *snakemake)
+    assert {row["rule"]: (row["pool"].rpartition("-")[2], row["pool_why"]) for row in plan["rules"]} == {
+        "part": ("memory", f"named by rules of pool {name}-memory ('part'), the only pool that fits"),
+        "sum": ("small", "the only pool that fits"),
+        "kept": ("memory", f"named by rules of pool {name}-memory ('k*'), the only pool that fits"),
+        "both": ("memory", f"named by rules of pool {name}-memory ('first', 'second'), the only pool that fits"),
+        "folder": ("memory", "asked for (azurebatch_pool)"),
+    }
+    unused = f"Note: pool {name}-memory names 'nobody' in its rules, and no rule of this workflow is called so."
+    assert unused in plan["notes"]
+    work.call([*work.azurebatch()[:3], *snakemake]).must_succeed()
+    check(work, batch, plan)
+
+
 def test_what_is_a_blob_already_does_not_go_up_again(work):
     work.write("Snakefile", SNAKEFILE)
     work.run("part/0.txt", "folder").must_succeed()

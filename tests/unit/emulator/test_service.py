@@ -74,7 +74,8 @@ def test_its_keys_are_in_its_environment_and_not_in_its_repr(tmp_path):
     )
     environment = found.environment
     assert sorted(environment) == [
-        "AZURE_STORAGE_CONNECTION_STRING", "BATCH_ACCOUNT_KEY", "BATCH_ACCOUNT_NAME", "BATCH_ACCOUNT_URL",
+        "AZURE_STORAGE_CONNECTION_STRING", "BATCH_ACCOUNT_KEY", "BATCH_ACCOUNT_NAME", "BATCH_ACCOUNT_RESOURCE_ID",
+        "BATCH_ACCOUNT_URL", "BATCH_MANAGEMENT_URL",
         "STORAGE_ACCOUNT_CONNECTION_STRING", "STORAGE_ACCOUNT_KEY", "STORAGE_ACCOUNT_NAME",
     ]  # fmt: skip
     assert "BlobEndpoint=http://127.0.0.1:2/devstoreaccount1;" in environment["AZURE_STORAGE_CONNECTION_STRING"]
@@ -207,7 +208,8 @@ def test_exports_are_quoted_for_each_shell():
 
 def test_a_service_without_blobs_exports_no_storage():
     assert set(variables("http://127.0.0.1:1", "a", "k", "")) == {
-        "BATCH_ACCOUNT_NAME", "BATCH_ACCOUNT_KEY", "BATCH_ACCOUNT_URL",
+        "BATCH_ACCOUNT_NAME", "BATCH_ACCOUNT_KEY", "BATCH_ACCOUNT_URL", "BATCH_ACCOUNT_RESOURCE_ID",
+        "BATCH_MANAGEMENT_URL",
     }  # fmt: skip
 
 

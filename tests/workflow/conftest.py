@@ -67,9 +67,8 @@ class Workdir:
         return self.call(self.azurebatch(*arguments, **options))
 
     def run_locally(self, *arguments: str) -> Outcome:
-        """Run the workflow with Snakemake's own local executor. In threads: a process for each job takes a second."""
-        run = (sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", "--force-use-threads")
-        return self.call([*run, *arguments])
+        """Run the workflow with Snakemake's own local executor."""
+        return self.call([sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *arguments])
 
     def nothing_to_do(self) -> None:
         """Ask Snakemake whether it is content with what is there."""

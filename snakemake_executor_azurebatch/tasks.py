@@ -20,6 +20,11 @@ STAGER_FILE = "stager.pyz"
 #: puts around a task.
 MAX_TASK_BYTES = 1_000_000
 
+#: After so long Azure Batch may delete the folder of a completed task; it is seven days where nobody says it. It is the
+#: same for tasks that have failed: of which files stay is the stager's to decide. Source: Azure Batch reference, task
+#: constraints (retentionTime).
+NO_RETENTION = timedelta(minutes=1)
+
 #: The stager runs with the image's own Python: ``python`` first, as Snakemake itself calls it. It needs nothing that
 #: is installed there, and starts quicker without looking for it (-S).
 COMMAND_LINE = (
@@ -41,6 +46,7 @@ class Surroundings:
     stager_url: str = field(repr=False)  #: with a SAS
     access: Mapping[str, str] = field(default_factory=dict, repr=False)  #: in place of the Batch job's; with SAS
     is_elevated: bool = False  #: tasks are root in their containers
+    keep_files: str = protocol.KEEP_FAILED  #: of which completed tasks files stay on their nodes
 
 
 def job_options(
@@ -90,6 +96,7 @@ def task_options(request: JobRequest, manifest_blob: str, around: Surroundings) 
             max_wall_clock_time=timedelta(seconds=request.runtime_s) if request.runtime_s else None,
             # Snakemake's own ``retries`` decide about a second try, with other resources.
             max_task_retry_count=0,
+            retention_time=NO_RETENTION if around.keep_files == protocol.KEEP_NONE else None,
         ),
     )
 

@@ -45,6 +45,9 @@ ENV_TASK_PROVIDERS = "SMK_STAGE_TASK_PROVIDERS"
 FILE = "file"
 DIRECTORY = "directory"
 
+#: Of which completed tasks the files stay on their node.
+KEEPS = KEEP_FAILED, KEEP_ALL, KEEP_NONE = "failed", "all", "none"
+
 #: Exit codes of a task whose command did not decide it. The commit record tells them from the user's own.
 EXIT_NO_PYTHON = 90
 EXIT_STAGE_IN = 91
@@ -163,6 +166,7 @@ class Manifest:
     outputs: List[Product] = field(default_factory=list)
     logs: List[Product] = field(default_factory=list)  #: brought back on failure too
     cache: Optional[CacheLimits] = None
+    keep_files: str = KEEP_FAILED  #: whether the folder that the command ran in stays: KEEP_*
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -180,11 +180,15 @@ class Task:
         if self._links is not None:
             self._links.remove()
         if self._workspace is not None:
-            self._workspace.remove(everything=self._exit_code == 0)
+            self._workspace.remove(everything=not self._keeps_files())
         for container in (self._read, self._write):
             if container is not None:
                 container.close()
         self._elsewhere.close()
+
+    def _keeps_files(self) -> bool:
+        keep = self._manifest.keep_files if self._manifest else protocol.KEEP_FAILED
+        return keep == protocol.KEEP_ALL or (keep == protocol.KEEP_FAILED and self._exit_code != 0)
 
     def _keep_evidence(self, manifest: protocol.Manifest, workspace: Workspace) -> None:
         """Logs, where they are not stored yet, and streams of a failed task."""

@@ -86,6 +86,7 @@ class Preparer:
             outputs=[*request.outputs, *self.provider_files.products(request.stored.outputs)],
             logs=[*request.logs, *self.provider_files.products(request.stored.logs, optional=True)],
             cache=self.cache,
+            keep_files=self.around.keep_files,
         )
 
     def _command(self, request: JobRequest) -> protocol.Command:

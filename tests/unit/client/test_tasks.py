@@ -5,7 +5,7 @@ import pytest
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import JobRequest
 from snakemake_executor_azurebatch.lanes import Way
-from snakemake_executor_azurebatch.tasks import Surroundings, check_size, task_options
+from snakemake_executor_azurebatch.tasks import NO_RETENTION, Surroundings, check_size, task_options
 
 
 @pytest.mark.parametrize("is_elevated", [True, False])
@@ -15,6 +15,14 @@ def test_tasks_are_root_only_where_that_is_asked_for(is_elevated):
 
     asked = {"autoUser": {"scope": "pool", "elevationLevel": "admin"}} if is_elevated else None
     assert task.get("userIdentity") == asked
+
+
+@pytest.mark.parametrize(("keep", "time"), [("failed", None), ("all", None), ("none", NO_RETENTION)])
+def test_folders_of_completed_tasks_go_soon_only_where_none_is_to_stay(keep, time):
+    around = Surroundings("image", 1, "https://stager", keep_files=keep)
+    task = task_options(JobRequest("k", "rule", 1, None, "true"), "manifest", around)
+
+    assert task.constraints.retention_time == time
 
 
 @pytest.mark.parametrize(

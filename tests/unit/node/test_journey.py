@@ -165,6 +165,13 @@ def test_a_failed_task_leaves_its_tree_and_a_good_one_does_not(site: Site) -> No
     assert not (site.wd / "tree").exists()
 
 
+@pytest.mark.parametrize(("keep", "stays"), [(protocol.KEEP_ALL, True), (protocol.KEEP_NONE, False)])
+@pytest.mark.parametrize("code", [0, 1])
+def test_all_trees_stay_or_none_where_that_is_wanted(site: Site, keep: str, stays: bool, code: int) -> None:
+    assert site.run(f"exit {code}", keep_files=keep).exit_code == code
+    assert (site.wd / "tree").exists() == stays
+
+
 def test_wrong_content_is_refused(site: Site) -> None:
     good = site.file("a", b"content")
     site.upload(good.blob, b"changed")

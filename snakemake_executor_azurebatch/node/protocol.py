@@ -16,6 +16,9 @@ Such a blob may have no MD5 (empty: only its size is checked); ``etag`` says whi
 Many small files may share one blob, a pack: their contents one after the other (see ``packing``). Such a file begins
 at ``offset`` of its blob, which has ``pack_bytes`` bytes; ``offset`` is null for a file that is all of its blob.
 
+The smallest outputs and logs are in the commit record as well, as ``content`` (in base64), so that who reads the record
+needs no further request for them. Their blobs are there all the same: other tasks read these.
+
 Standard library only, Python 3.8 or newer: this file runs on nodes.
 """
 
@@ -203,6 +206,7 @@ class StoredFile:
     container_url: str = ""  #: without a SAS; empty: the workdir's blob container
     offset: Optional[int] = None
     pack_bytes: int = 0
+    content: Optional[str] = field(default=None, repr=False)  #: in base64; null where only the blob has it
 
 
 #: Classes of failure that a commit record can name.

@@ -172,6 +172,26 @@ def test_all_trees_stay_or_none_where_that_is_wanted(site: Site, keep: str, stay
     assert (site.wd / "tree").exists() == stays
 
 
+def test_the_smallest_products_are_in_the_record_as_well(site: Site) -> None:
+    names = ("a", "empty", "large", "b")
+    result = site.run(
+        "printf A >a; : >empty; head -c 4096 /dev/zero >large; printf B >b; mkdir d; echo told >log",
+        outputs=[*products(*names), *products("d", kind=protocol.DIRECTORY)],
+        logs=products("log"),
+    )
+    assert result.exit_code == 0, result.stderr
+    record = site.record()
+    assert {one.path: one.content for one in (*record.outputs, *record.logs)} == {
+        "a": "QQ==",
+        "empty": "",
+        "large": None,
+        "b": "Qg==",
+        "d": None,  # no room for all of "large" after "a"
+        "log": "dG9sZAo=",
+    }
+    assert set(site.outputs()) == {*names, "d"}  # their blobs are there, too
+
+
 def test_wrong_content_is_refused(site: Site) -> None:
     good = site.file("a", b"content")
     site.upload(good.blob, b"changed")

@@ -68,7 +68,7 @@ class Executor(RemoteExecutor):
         self._run: Run | Runs | None = None
         self._detacher: Detacher | None = None
         self._handed_over_s = time.monotonic()
-        self._sources_for: tuple[int, ...] = ()
+        self._sources_for: tuple[int, frozenset[int]] | None = None
         self._backed_up: set[Path] = set()
         self._cancelled_s: float | None = None  #: when, on the monotonic clock
         self._interrupts = Interrupts(self._unlock)
@@ -239,10 +239,12 @@ class Executor(RemoteExecutor):
             raise
 
     def _ship_sources(self, run: Run | Runs) -> None:
-        """Once, and again where a checkpoint has changed the jobs."""
-        jobs = tuple(sorted(id(job) for job in self.workflow.dag.jobs))
-        if jobs != self._sources_for:
-            self._sources_for = jobs
+        """Once, and again where a checkpoint that was done, or a queue of inputs, has changed the jobs."""
+        dag = self.workflow.dag
+        changing = dag.jobs if dag.queue_input_jobs else dag.checkpoint_jobs
+        state = len(dag.jobs), frozenset(map(id, changing))
+        if state != self._sources_for:
+            self._sources_for = state
             run.use_sources(self._call.sources(self._options.extra_files))
 
     def _accept(self, run: Run | Runs, job: Job) -> JobRequest | None:

@@ -106,8 +106,10 @@ class Task:
         # Both are of one blob container, and one connection costs less than two.
         shared = self._write.connections if _without_sas(read_url) == _without_sas(write_url) else None
         self._read = Container(read_url, stopping=self._signals.stopping, connections=shared)
-        text = protocol.decode(self._read.get(name))
-        self._manifest = manifest = protocol.Manifest.from_json(text)
+        value = self._environ.get(protocol.ENV_MANIFEST_TEXT)
+        data = protocol.of_variable(value) if value else self._read.get(name)
+        self._manifest = manifest = protocol.Manifest.from_json(protocol.decode(data))
+        self._write.marks = manifest.marks
         self._workspace = workspace = open_workspace(self._task_dir(), manifest.workdir, manifest.same_path)
         self._record.update(same_path=not workspace.tree, why_tree=workspace.why_tree)
         prepare_products(manifest, workspace, self._environ)

@@ -155,7 +155,7 @@ class BlobStore:
         md5 = digests.md5_of(data)
         self.offered.add(blob)
         is_for_quick = overwrite and self.quick is not None and len(data) <= SMALL_BYTES
-        if is_for_quick and self.quick and self.quick.put(blob, data, self._mark() or {}):
+        if is_for_quick and self.quick and self.quick.put(blob, data, self.marks):
             self._count(len(data))
             return True
         if not overwrite and len(data) > ASK_FIRST_BYTES and self.describe(blob) is not None:
@@ -167,7 +167,7 @@ class BlobStore:
                 overwrite=overwrite,
                 content_settings=_settings(md5),
                 validate_content=True,
-                metadata=self._mark(),
+                metadata=self.marks,
             )
             self._count(len(data))
         return not outcome.there_already
@@ -289,7 +289,7 @@ class BlobStore:
                 [BlobBlock(block_id=one) for one in sent.ids],
                 content_settings=_settings(sent.md5),
                 match_condition=None if overwrite else MatchConditions.IfMissing,
-                metadata=self._mark(),
+                metadata=self.marks,
             )
             self._count(sent.size_bytes)
         return (outcome.there_already and self.describe(name)) or found
@@ -300,8 +300,10 @@ class BlobStore:
         if not is_known or not unchanged():
             raise StagingError(f"{local} changed while it was being uploaded")
 
-    def _mark(self) -> dict[str, str] | None:
-        return {MARK: self.owner} if self.owner else None
+    @property
+    def marks(self) -> dict[str, str]:
+        """Metadata of each blob, which say whose it is."""
+        return {MARK: self.owner} if self.owner else {}
 
     def _count(self, size_bytes: int) -> None:
         with self._counting:

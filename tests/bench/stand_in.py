@@ -57,7 +57,10 @@ def _leave(work: TaskWork) -> None:
 
 def _as_the_stager(variables: dict[str, str]) -> None:
     read, write = (_container(variables[name]) for name in (protocol.ENV_READ_URL, protocol.ENV_WRITE_URL))
-    manifest = Manifest.from_json(protocol.decode(read.get(variables[protocol.ENV_MANIFEST])))
+    value = variables.get(protocol.ENV_MANIFEST_TEXT)
+    data = protocol.of_variable(value) if value else read.get(variables[protocol.ENV_MANIFEST])
+    manifest = Manifest.from_json(protocol.decode(data))
+    write.marks = manifest.marks
     outputs = []
     for product in manifest.outputs:
         blob = f"{manifest.destination}/outputs/{product.path}"

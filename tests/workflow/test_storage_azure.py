@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from snakemake_executor_azurebatch.naming import container_name
-
 from .blob_log import BlobLog, logging_blobs
 from .conftest import Workdir
 
@@ -53,9 +51,7 @@ class Cloud:
 
     def manifests(self) -> list[bytes]:
         """What the stager was told for each task."""
-        with BlobServiceClient.from_connection_string(self.log.connection_string) as client:
-            own = client.get_container_client(container_name(str(self.workdir.path)))
-            return [own.download_blob(n).readall() for n in self.workdir.blobs("tasks/") if n.endswith("manifest.json")]
+        return [told.to_json().encode() for told in self.workdir.manifests()]
 
 
 @pytest.fixture

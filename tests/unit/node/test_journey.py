@@ -213,6 +213,36 @@ def test_a_missing_blob_is_named(site: Site, count: int) -> None:
     assert f"{inputs[-1].blob}: BlobNotFound (HTTP 404)" in (site.record().error_message or "")
 
 
+def test_a_manifest_in_the_environment_needs_no_blob_and_marks_what_the_task_leaves(site: Site) -> None:
+    site.tells_by_variable = True
+    result = site.run(
+        "env; echo 1 > out; mkdir d",
+        outputs=[*products("out"), *products("d", kind=protocol.DIRECTORY)],
+        marks={"smk_workdir": "me"},
+        environment={"NAME": "\udc80é"},
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "SMK_STAGE_MANIFEST" not in result.stdout
+    blobs = {blob.name: blob.metadata for blob in site.client.list_blobs(DESTINATION, include=["metadata"])}
+    assert set(blobs) == {f"{DESTINATION}/{name}" for name in ("outputs/out", "outputs.folders/d.tar", "commit.json")}
+    assert all(metadata == {"smk_workdir": "me"} for metadata in blobs.values())
+
+
+def test_blobs_of_blocks_are_marked_too(site: Site) -> None:
+    result = site.run("head -c 9000000 /dev/zero > out", outputs=products("out"), marks={"smk_workdir": "me"})
+    assert result.exit_code == 0, result.stderr
+    found = site.client.get_blob_client(f"{DESTINATION}/outputs/out").get_blob_properties()
+    assert found.metadata == {"smk_workdir": "me"}
+
+
+@pytest.mark.parametrize("value", ["%%%", "e30", "e30="])
+def test_a_variable_that_is_no_manifest_leaves_a_record(site: Site, value: str) -> None:
+    site.extra_environment = {protocol.ENV_MANIFEST_TEXT: value}
+    result = site.finish(site.start(None))
+    assert result.exit_code == protocol.EXIT_SETUP
+    assert "manifest" in (site.record().error_message or "")
+
+
 def test_a_manifest_that_cannot_be_read_leaves_a_record(site: Site) -> None:
     site.upload(protocol.manifest_blob(DESTINATION), b'{"version": 99}')
     result = site.finish(site.start(None))

@@ -187,7 +187,9 @@ class Manifest:
     @property
     def is_secret(self) -> bool:
         """Whether a SAS is in it."""
-        return any(one.container_url for one in (*self.inputs, *self.outputs, *self.logs))
+        return any(one.container_url for one in self.inputs) or any(
+            one.container_url for one in (*self.outputs, *self.logs)
+        )
 
     @staticmethod
     def from_json(text: str) -> Manifest:

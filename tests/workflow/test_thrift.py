@@ -214,8 +214,8 @@ def test_what_a_killed_run_left_is_removed_by_the_next(prepared):
         time.sleep(0.2)
     running.kill()
     running.wait()
-    assert any("slow" in blob for blob in prepared.blobs("tasks/"))
     end_batch_jobs(prepared.service, pool[1])
+    assert any("slow" in blob for blob in prepared.blobs("tasks/"))
     go.touch()
     prepared.run_locally("--unlock").must_succeed()
 

@@ -142,7 +142,10 @@ def test_the_default_provider_is_served_by_the_stager(cloud):
     assert "scrap/nobody needs.txt" not in found
     assert b"max_rss" in found["bench/a.tsv"]
 
-    # no credential but a SAS for each file, which the command does not see
+    # no credential but a SAS for each file, in a blob, which the command does not see
+    secret = {told.task_id for told in cloud.workdir.manifests() if told.is_secret}
+    assert secret
+    assert secret <= {name.split("/")[1] for name in cloud.workdir.blobs("tasks/") if "manifest.json" in name}
     assert cloud.manifests()
     for text in (*cloud.manifests(), found["logs/environment"]):
         assert cloud.account_key.encode() not in text

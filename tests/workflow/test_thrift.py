@@ -250,7 +250,7 @@ def test_workdirs_share_a_blob_container(prepared):
 
 def test_by_default_young_blobs_stay_and_limits_reach_the_node(prepared):
     limits = ("--azurebatch-node-cache", "off", "--azurebatch-node-free", "500M")
-    outcome = prepared.run(*limits, "--verbose", "copied.txt").must_succeed()
+    outcome = prepared.run(*limits, "--azurebatch-keep-task-files", "none", "--verbose", "copied.txt").must_succeed()
 
     assert {Path(blob).name for blob in prepared.blobs("tasks/")} == {"commit.json", "copied.txt"}
     [row] = records(prepared)
@@ -258,3 +258,4 @@ def test_by_default_young_blobs_stay_and_limits_reach_the_node(prepared):
     assert f"Task {row['task']}: copied succeeded on {row['node']}: setup " in outcome.text
     [manifest] = prepared.manifests()
     assert manifest.cache == CacheLimits(max_bytes=0, min_free_bytes=500 << 20)
+    assert manifest.keep_files == "none"

@@ -54,8 +54,8 @@ STATE_DIR = Path(".snakemake/azurebatch")
 #: How often the waiting thread looks which jobs were reported: it looks at all, so not after each of them.
 FORGET_EVERY_S = 10.0
 
-#: How long a cancelled run cleans up, where Azure does not answer.
-CLOSE_PATIENCE_S = 12.0
+#: How long after Ctrl-C a run cleans up, where Azure does not answer; and how long at the least.
+CLOSE_PATIENCE_S, CLOSE_AT_LEAST_S = 12.0, 2.0
 
 
 class Executor(RemoteExecutor):
@@ -72,9 +72,9 @@ class Executor(RemoteExecutor):
         self._run: Run | Runs | None = None
         self._detacher: Detacher | None = None
         self._handed_over_s = time.monotonic()
-        self._sources_for: tuple[int, ...] = ()
+        self._sources_for: tuple[int, frozenset[int]] | None = None
         self._backed_up: set[Path] = set()
-        self._is_cancelled = False
+        self._cancelled_s: float | None = None  #: when, on the monotonic clock
         self._interrupts = Interrupts(self._unlock)
         super().__init__(workflow, logger)
 
@@ -118,7 +118,7 @@ class Executor(RemoteExecutor):
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel everything. The given list may be empty while jobs are alive, so it is not looked at."""
         if self._run is not None:
-            self._is_cancelled = True
+            self._cancelled_s = time.monotonic()
             count = self._run.cancel()
             self.logger.info(f"Cancelling {count} unfinished {'job' if count == 1 else 'jobs'} on Azure Batch.")
 
@@ -174,11 +174,13 @@ class Executor(RemoteExecutor):
         self.workflow.persistence.unlock()
 
     def _close(self, run: Run | Runs) -> None:
-        if not self._is_cancelled:
+        if self._cancelled_s is None:
             run.close()
             if told := self._tally.text():
                 self.logger.info(told, extra=event("run_ended", self._tally.figures()))
-        elif not within(CLOSE_PATIENCE_S, run.close):
+            return
+        left_s = self._cancelled_s + CLOSE_PATIENCE_S - time.monotonic()
+        if not within(max(CLOSE_AT_LEAST_S, left_s), run.close):
             self.logger.info(
                 f"Azure has not answered within {CLOSE_PATIENCE_S:.0f} s and is not waited for. What is left there is "
                 "taken over or ended by the next run in this folder; the Batch job ends by itself where none comes."
@@ -245,10 +247,12 @@ class Executor(RemoteExecutor):
             raise
 
     def _ship_sources(self, run: Run | Runs) -> None:
-        """Once, and again where a checkpoint has changed the jobs."""
-        jobs = tuple(sorted(id(job) for job in self.workflow.dag.jobs))
-        if jobs != self._sources_for:
-            self._sources_for = jobs
+        """Once, and again where a checkpoint that was done, or a queue of inputs, has changed the jobs."""
+        dag = self.workflow.dag
+        changing = dag.jobs if dag.queue_input_jobs else dag.checkpoint_jobs
+        state = len(dag.jobs), frozenset(map(id, changing))
+        if state != self._sources_for:
+            self._sources_for = state
             run.use_sources(self._call.sources(self._options.extra_files))
 
     def _accept(self, run: Run | Runs, job: Job) -> JobRequest | None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from snakemake_executor_azurebatch import amounts
 from snakemake_executor_azurebatch.errors import SettingsError
 from snakemake_executor_azurebatch.lanes import LANES, STAGINGS, Defaults
+from snakemake_executor_azurebatch.node.protocol import KEEPS
 from snakemake_executor_azurebatch.resource_manager import AccountResource, read_resource
 from snakemake_executor_azurebatch.settings import ExecutorSettings
 
@@ -101,6 +102,7 @@ class Options:
     run_elevated: bool  #: tasks are root in their containers
     keep_blobs_s: float | None  #: how long blobs stay that nothing needs; None: for ever
     node_cache: NodeCache
+    keep_task_files: str  #: of which completed tasks files stay on their nodes: KEEP_* of the protocol
     ways: Defaults  #: how jobs travel whose rule does not say it
     no_prefetch: bool  #: nodes get the images of rules with the first task that needs one
     troubles: Troubles
@@ -150,6 +152,7 @@ def read_options(settings: ExecutorSettings, environment: Environment) -> Option
             max_bytes=0 if settings.node_cache == "off" else _size("node-cache", settings.node_cache, problems),
             min_free_bytes=_size("node-free", settings.node_free, problems),
         ),
+        keep_task_files=_one_of("keep-task-files", settings.keep_task_files, KEEPS, problems),
         ways=Defaults(
             lane=_one_of("lane", settings.lane, LANES, problems),
             staging=_one_of("staging", settings.staging, STAGINGS, problems),

@@ -151,6 +151,13 @@ class ExecutorSettings(ExecutorSettingsBase):
         "2 GiB at least.",
         metavar="SIZE",
     )
+    keep_task_files: str = _setting(
+        "failed",
+        "Which completed tasks' files stay on their node, for seven days at most: 'failed' those of tasks that have "
+        "failed, 'all', or 'none'. What a task wrote at the controller's own path in its container never stays. Where "
+        "Azure Batch itself moves the files (lane 'batch' of staging), 'failed' is as 'all'.",
+        metavar="failed|all|none",
+    )
     extra_files: Optional[str] = _setting(
         None,
         "Further files and folders that every job needs besides the workflow's sources, separated by commas.",

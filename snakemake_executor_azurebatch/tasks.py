@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import JobRequest
@@ -15,10 +15,22 @@ from snakemake_executor_azurebatch.node import protocol
 if TYPE_CHECKING:
     from azure.batch import models
 
+#: A task as the service is asked for it, by the names on the wire: the SDK's models take ten times as long to make
+#: and to write (seen with azure-batch 15.1).
+Task = dict[str, Any]
+
 STAGER_FILE = "stager.pyz"
 #: A request may have 1 MiB (source: Azure Batch documentation, "RequestBodyTooLarge"); some of it is for what the SDK
 #: puts around a task.
 MAX_TASK_BYTES = 1_000_000
+
+#: After so long Azure Batch may delete the folder of a completed task; it is seven days where nobody says it. It is the
+#: same for tasks that have failed: of which files stay is the stager's to decide. Source: Azure Batch reference, task
+#: constraints (retentionTime).
+NO_RETENTION = "PT1M"
+
+#: Root, in the container too. Source: Azure Batch documentation, "Run tasks under user accounts".
+_ADMINISTRATOR = {"autoUser": {"scope": "pool", "elevationLevel": "admin"}}
 
 #: The stager runs with the image's own Python: ``python`` first, as Snakemake itself calls it. It needs nothing that
 #: is installed there, and starts quicker without looking for it (-S).
@@ -41,6 +53,7 @@ class Surroundings:
     stager_url: str = field(repr=False)  #: with a SAS
     access: Mapping[str, str] = field(default_factory=dict, repr=False)  #: in place of the Batch job's; with SAS
     is_elevated: bool = False  #: tasks are root in their containers
+    keep_files: str = protocol.KEEP_FAILED  #: of which completed tasks files stay on their nodes
 
 
 def job_options(
@@ -53,7 +66,7 @@ def job_options(
         id=job_id,
         pool_info=models.BatchPoolInfo(pool_id=pool_id),
         constraints=models.BatchJobConstraints(max_wall_clock_time=timedelta(seconds=lifetime_s)),
-        common_environment_settings=settings(environment),
+        common_environment_settings=[models.EnvironmentSetting(**one) for one in named_values(environment)],
         metadata=[models.BatchMetadataItem(name=name, value=value) for name, value in metadata.items()],
     )
 
@@ -73,55 +86,49 @@ def required_slots(wanted: int, slots_per_node: int) -> int:
     return min(wanted, slots_per_node)
 
 
-def task_options(request: JobRequest, manifest_blob: str, around: Surroundings) -> models.BatchTaskCreateOptions:
-    """The task that runs one Snakemake job: its share, or one slot per thread, as far as a node has them."""
-    from azure.batch import models
+def task_options(request: JobRequest, manifest: Mapping[str, str], around: Surroundings) -> Task:
+    """The task that runs one Snakemake job: its share, or one slot per thread, as far as a node has them.
 
+    ``manifest``: variables that say what the manifest is, or where.
+    """
     image = image_of(request, around)
-    return models.BatchTaskCreateOptions(
-        id=request.key,
-        command_line=COMMAND_LINE,
-        container_settings=_container(image, request) if image else None,
-        user_identity=_administrator() if around.is_elevated else None,
-        resource_files=[models.ResourceFile(http_url=around.stager_url, file_path=STAGER_FILE)],
-        environment_settings=settings({**request.environment, **around.access, protocol.ENV_MANIFEST: manifest_blob}),
-        required_slots=slots_of(request, around),
-        constraints=models.BatchTaskConstraints(
-            max_wall_clock_time=timedelta(seconds=request.runtime_s) if request.runtime_s else None,
-            # Snakemake's own ``retries`` decide about a second try, with other resources.
-            max_task_retry_count=0,
-        ),
-    )
+    return {
+        "id": request.key,
+        "commandLine": COMMAND_LINE,
+        "resourceFiles": [{"httpUrl": around.stager_url, "filePath": STAGER_FILE}],
+        "environmentSettings": named_values({**request.environment, **around.access, **manifest}),
+        "requiredSlots": slots_of(request, around),
+        "constraints": _constraints(request, around),
+        **({"containerSettings": _container(image, request)} if image else {}),
+        **({"userIdentity": _ADMINISTRATOR} if around.is_elevated else {}),
+    }
 
 
-def _container(image: str, request: JobRequest) -> models.BatchTaskContainerSettings:
-    from azure.batch import models
+def _constraints(request: JobRequest, around: Surroundings) -> dict[str, object]:
+    constraints: dict[str, object] = {"maxTaskRetryCount": 0}  # Snakemake's ``retries`` try with other resources
+    if request.runtime_s:
+        constraints["maxWallClockTime"] = f"PT{request.runtime_s}S"
+    if around.keep_files == protocol.KEEP_NONE:
+        constraints["retentionTime"] = NO_RETENTION
+    return constraints
 
+
+def _container(image: str, request: JobRequest) -> dict[str, str]:
     options = request.share.run_options if request.share else ""
-    return models.BatchTaskContainerSettings(image_name=image, container_run_options=options or None)
+    return {"imageName": image, **({"containerRunOptions": options} if options else {})}
 
 
-def check_size(task: models.BatchTaskCreateOptions) -> None:
+def named_values(environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Environment variables as the service wants them."""
+    return [{"name": name, "value": value} for name, value in environment.items()]
+
+
+def check_size(task: Task) -> None:
     """Refuse what the service would refuse. Raises StagingError with numbers."""
-    size_bytes = len(json.dumps(task.as_dict()))
+    size_bytes = len(json.dumps(task))
     if size_bytes > MAX_TASK_BYTES:
-        variables = sum(len(item.name) + len(item.value or "") for item in task.environment_settings or [])
+        variables = sum(len(item["name"]) + len(item["value"]) for item in task["environmentSettings"])
         raise StagingError(
             f"the request for this task would have {size_bytes} bytes, and Azure Batch takes {MAX_TASK_BYTES}: "
-            f"{variables} bytes of environment variables (envvars:), {len(task.resource_files or [])} resource files"
+            f"{variables} bytes of environment variables (envvars:), {len(task['resourceFiles'])} resource files"
         )
-
-
-def _administrator() -> models.UserIdentity:
-    """Root, in the container too. source: Azure Batch documentation, "Run tasks under user accounts"."""
-    from azure.batch import models
-
-    auto = models.AutoUserSpecification(scope=models.AutoUserScope.POOL, elevation_level=models.ElevationLevel.ADMIN)
-    return models.UserIdentity(auto_user=auto)
-
-
-def settings(environment: Mapping[str, str]) -> list[models.EnvironmentSetting]:
-    """Environment variables as the service wants them."""
-    from azure.batch import models
-
-    return [models.EnvironmentSetting(name=name, value=value) for name, value in environment.items()]

@@ -60,11 +60,14 @@ class Ways:
         """The images that jobs are going to run in, beside that of the run, as far as they are known by now."""
         found: dict[str, None] = {}
         for job in jobs:
-            if not job.is_local:
+            if not job.is_local and self._may_have_own_image(job):
                 way = self.foreseen(job)
                 if way.image and way.image != self.image and not way.refusal:
                     found[way.image] = None
         return tuple(sorted(found))
+
+    def _may_have_own_image(self, job: Job) -> bool:
+        return self._defaults.use_rule_containers or (not job.is_group() and IMAGE_RESOURCE in job.rule.resources)
 
     def choose(self, job: Job) -> tuple[Way, Rendered | None]:
         """The way of a job that is ready, and its commands where they are rendered. Raises AzureBatchError."""

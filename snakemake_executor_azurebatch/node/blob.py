@@ -98,6 +98,7 @@ class Container:
         self._retry = retry or RetryPolicy()
         self._stopping = stopping or threading.Event()
         self.connections = connections or Connections(url, self._retry.timeout_s)
+        self.marks: Dict[str, str] = {}  #: metadata of each blob that is stored from now on
 
     def __repr__(self) -> str:
         return "<Container %s%s>" % (self.connections.host, self._path)
@@ -127,7 +128,7 @@ class Container:
         """Store a blob in one request. The service checks the MD5. Raises BlobError."""
         text = base64_of(md5 if md5 is not None else digest(data))
         always = {"x-ms-blob-type": "BlockBlob", "Content-MD5": text, "x-ms-blob-content-md5": text}
-        headers = {**always, **(headers or {})}
+        headers = {**always, **self._metadata(), **(headers or {})}
         self._send(Request("PUT", name, headers=headers, body=data), _drain)
 
     def put_block(self, name: str, block_id: str, data: bytes) -> None:
@@ -140,11 +141,14 @@ class Container:
         latest = "".join("<Latest>%s</Latest>" % block_id for block_id in block_ids)
         body = ('<?xml version="1.0" encoding="utf-8"?><BlockList>%s</BlockList>' % latest).encode("ascii")
         headers = {"x-ms-blob-content-md5": base64_of(md5), "Content-MD5": base64_of(digest(body))}
-        self._send(Request("PUT", name, "comp=blocklist", headers, body), _drain)
+        self._send(Request("PUT", name, "comp=blocklist", {**headers, **self._metadata()}, body), _drain)
 
     def close(self) -> None:
         """Close every connection."""
         self.connections.close()
+
+    def _metadata(self) -> Dict[str, str]:
+        return {"x-ms-meta-" + name: value for name, value in self.marks.items()}
 
     def _send(self, request: Request, consume: Consume[T]) -> T:
         start, failures = time.monotonic(), 0

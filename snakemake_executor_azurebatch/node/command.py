@@ -49,6 +49,9 @@ def run_command(manifest: protocol.Manifest, workspace: Workspace, stager: str, 
     raise StageError("neither bash nor sh is in the image")
 
 
+_OUR_OWN = (protocol.ENV_READ_URL, protocol.ENV_WRITE_URL, protocol.ENV_MANIFEST, protocol.ENV_MANIFEST_TEXT)
+
+
 def command_environment(inherited: Mapping[str, str], added: Mapping[str, str], home: str) -> Dict[str, str]:
     """What the command sees: never the SAS, always a home and a user name.
 
@@ -56,7 +59,7 @@ def command_environment(inherited: Mapping[str, str], added: Mapping[str, str], 
     the user then fail, Snakemake among them.
     """
     environment = dict(inherited)
-    for name in (protocol.ENV_READ_URL, protocol.ENV_WRITE_URL, protocol.ENV_MANIFEST):
+    for name in _OUR_OWN:
         environment.pop(name, None)
     environment.update(added)
     user, entry_home = _passwd()

@@ -1,8 +1,9 @@
 """What the controller tells the stager (manifest v1) and what the stager leaves (commit record v1).
 
-Both are JSON blobs under ``tasks/<task id>/``. The controller writes the manifest before the task is
-created; the stager writes the commit record last, after every output is stored. A task that ended
-without a commit record lost its node.
+Both are JSON. The stager writes the commit record last, after every output is stored, as a blob under
+``tasks/<task id>/``. A task that ended without a commit record lost its node. A short manifest is in the task's own
+environment, which costs no request of its own; a longer one, or one with secrets, is a blob beside the commit record,
+written before the task is created.
 
 Names and units: ``path`` is what Snakemake calls the file (relative to the workdir, or absolute);
 ``blob`` is a blob's name inside the workdir's blob container; ``md5`` is in hexadecimal; ``mode`` is the
@@ -16,21 +17,30 @@ Such a blob may have no MD5 (empty: only its size is checked); ``etag`` says whi
 Many small files may share one blob, a pack: their contents one after the other (see ``packing``). Such a file begins
 at ``offset`` of its blob, which has ``pack_bytes`` bytes; ``offset`` is null for a file that is all of its blob.
 
+The smallest outputs and logs are in the commit record as well, as ``content`` (in base64), so that who reads the record
+needs no further request for them. Their blobs are there all the same: other tasks read these.
+
 Standard library only, Python 3.8 or newer: this file runs on nodes.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
 VERSION = 1
 
-#: Environment of a task: blob container URLs with their SAS, and the manifest's blob name.
+#: Environment of a task: blob container URLs with their SAS, and the blob name that the manifest has, or would have.
 ENV_READ_URL = "SMK_STAGE_READ_URL"
 ENV_WRITE_URL = "SMK_STAGE_WRITE_URL"
 ENV_MANIFEST = "SMK_STAGE_MANIFEST"
+#: The manifest itself, in base64, where it is in the environment.
+ENV_MANIFEST_TEXT = "SMK_STAGE_MANIFEST_TEXT"
+#: Up to here a manifest is short: a request of 100 tasks may have 1 MiB.
+#: source: Azure Batch documentation, "RequestBodyTooLarge".
+SHORT_MANIFEST_BYTES = 4 << 10
 
 #: Environment of the command: the Python that runs the stager, the stager's path, the pins' path.
 ENV_PYTHON = "SMK_STAGE_PYTHON"
@@ -44,6 +54,9 @@ ENV_TASK_PROVIDERS = "SMK_STAGE_TASK_PROVIDERS"
 
 FILE = "file"
 DIRECTORY = "directory"
+
+#: Of which completed tasks the files stay on their node.
+KEEPS = KEEP_FAILED, KEEP_ALL, KEEP_NONE = "failed", "all", "none"
 
 #: Exit codes of a task whose command did not decide it. The commit record tells them from the user's own.
 EXIT_NO_PYTHON = 90
@@ -163,11 +176,20 @@ class Manifest:
     outputs: List[Product] = field(default_factory=list)
     logs: List[Product] = field(default_factory=list)  #: brought back on failure too
     cache: Optional[CacheLimits] = None
+    keep_files: str = KEEP_FAILED  #: whether the folder that the command ran in stays: KEEP_*
+    marks: Dict[str, str] = field(default_factory=dict)  #: metadata of each blob that the task leaves: whose it is
     version: int = VERSION
 
     def to_json(self) -> str:
         """The manifest as JSON text."""
         return _as_json(self)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether a SAS is in it."""
+        return any(one.container_url for one in self.inputs) or any(
+            one.container_url for one in (*self.outputs, *self.logs)
+        )
 
     @staticmethod
     def from_json(text: str) -> Manifest:
@@ -199,6 +221,7 @@ class StoredFile:
     container_url: str = ""  #: without a SAS; empty: the workdir's blob container
     offset: Optional[int] = None
     pack_bytes: int = 0
+    content: Optional[str] = field(default=None, repr=False)  #: in base64; null where only the blob has it
 
 
 #: Classes of failure that a commit record can name.
@@ -275,6 +298,19 @@ def encode(text: str) -> bytes:
 def decode(data: bytes) -> str:
     """The bytes of a blob as JSON text: the reverse of ``encode``."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def as_variable(data: bytes) -> str:
+    """The bytes of a short manifest as the value of ENV_MANIFEST_TEXT."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def of_variable(value: str) -> bytes:
+    """The reverse of ``as_variable``. Raises ProtocolError."""
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise ProtocolError("malformed manifest: %s" % error) from error
 
 
 def _as_json(message: Manifest | CommitRecord) -> str:

@@ -10,6 +10,7 @@ Blob names, under the task's prefix:
     packs/...                       many small outputs or logs together: see ``packing``
     streams/stdout.txt, streams/stderr.txt
 
+The smallest files that have a blob of their own are in the commit record as well.
 No two paths share a name: the prefixes differ, and each way is one-to-one. Files of a storage provider have a blob
 container and a name of their own.
 """
@@ -19,13 +20,15 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from dataclasses import replace
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 from urllib.parse import quote
 
 from .blob import Container
 from .elsewhere import Elsewhere
 from .errors import MissingOutput, StageError, why
 from .limits import Limits
+from .md5 import base64_of, digest
 from .parallel import each
 from .protocol import DIRECTORY, Product, StoredFile
 from .report import say
@@ -142,7 +145,29 @@ def _store(way: Exit, area: str, found: Sequence[Found]) -> List[StoredFile]:
     for level in sorted({item.product.level for item in found}):
         here = [item for item in found if item.product.level == level]
         done.update(zip(here, _store_level(way, area, here)))
-    return [done[item] for item in found]
+    return list(_with_content(way, found, [done[item] for item in found]))
+
+
+def _with_content(way: Exit, found: Sequence[Found], stored: Sequence[StoredFile]) -> Iterator[StoredFile]:
+    """The same, the smallest with their content, as long as there is room for it."""
+    room_bytes = way.limits.record_bytes
+    for item, one in zip(found, stored):
+        is_alone = one.kind != DIRECTORY and one.offset is None and not one.container_url
+        if is_alone and one.size_bytes <= room_bytes:
+            content = _beginning(item.place, one.size_bytes + 1)
+            if digest(content).hex() == one.md5:  # else it has changed since, and what was stored counts
+                room_bytes -= one.size_bytes
+                one = replace(one, content=base64_of(content))  # noqa: PLW2901
+        yield one
+
+
+def _beginning(path: str, most_bytes: int) -> bytes:
+    """Nothing where it cannot be read any more."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(most_bytes)
+    except OSError:
+        return b""
 
 
 def _store_level(way: Exit, area: str, found: Sequence[Found]) -> List[StoredFile]:

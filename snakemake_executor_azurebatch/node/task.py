@@ -106,8 +106,10 @@ class Task:
         # Both are of one blob container, and one connection costs less than two.
         shared = self._write.connections if _without_sas(read_url) == _without_sas(write_url) else None
         self._read = Container(read_url, stopping=self._signals.stopping, connections=shared)
-        text = protocol.decode(self._read.get(name))
-        self._manifest = manifest = protocol.Manifest.from_json(text)
+        value = self._environ.get(protocol.ENV_MANIFEST_TEXT)
+        data = protocol.of_variable(value) if value else self._read.get(name)
+        self._manifest = manifest = protocol.Manifest.from_json(protocol.decode(data))
+        self._write.marks = manifest.marks
         self._workspace = workspace = open_workspace(self._task_dir(), manifest.workdir, manifest.same_path)
         self._record.update(same_path=not workspace.tree, why_tree=workspace.why_tree)
         prepare_products(manifest, workspace, self._environ)
@@ -180,11 +182,15 @@ class Task:
         if self._links is not None:
             self._links.remove()
         if self._workspace is not None:
-            self._workspace.remove(everything=self._exit_code == 0)
+            self._workspace.remove(everything=not self._keeps_files())
         for container in (self._read, self._write):
             if container is not None:
                 container.close()
         self._elsewhere.close()
+
+    def _keeps_files(self) -> bool:
+        keep = self._manifest.keep_files if self._manifest else protocol.KEEP_FAILED
+        return keep == protocol.KEEP_ALL or (keep == protocol.KEEP_FAILED and self._exit_code != 0)
 
     def _keep_evidence(self, manifest: protocol.Manifest, workspace: Workspace) -> None:
         """Logs, where they are not stored yet, and streams of a failed task."""

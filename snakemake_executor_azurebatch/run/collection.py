@@ -7,25 +7,26 @@ The SDK's own ``create_tasks`` sends a collection again without end and without 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_azurebatch.errors import ServiceError, service
 from snakemake_executor_azurebatch.run.patience import BRIEF, LONGEST_PAUSE_S, Patience
+from snakemake_executor_azurebatch.run.wire import taking
+from snakemake_executor_azurebatch.tasks import Task
 
 if TYPE_CHECKING:
-    from azure.batch import BatchClient, models
-
-    Tasks = Sequence[models.BatchTaskCreateOptions]
-    Results = Sequence[models.BatchTaskCreateResult]
+    from azure.batch import BatchClient
 
 TOO_LARGE = "RequestBodyTooLarge"
 #: How often a task is sent that the service has no time for, though it answers: with pauses, two minutes in all.
 TIMES_AT_MOST = 8
 
 
-def create_all(client: BatchClient, batch_job_id: str, tasks: Tasks, patience: Patience) -> dict[str, ServiceError]:
+def create_all(
+    client: BatchClient, batch_job_id: str, tasks: Sequence[Task], patience: Patience
+) -> dict[str, ServiceError]:
     """Create up to 100 tasks; the ids of those that were not created, with the reason. Never raises for Azure.
 
     A task that exists already is ours: ids are unique in the run's own Batch job, and a request may be repeated
@@ -43,7 +44,7 @@ def create_all(client: BatchClient, batch_job_id: str, tasks: Tasks, patience: P
                 middle = len(part) // 2
                 parts.extendleft((part[middle:], part[:middle]))
             else:
-                refused |= {str(task.id): error for task in part}
+                refused |= {str(task["id"]): error for task in part}
             continue
         failed = _failed(results)
         tries.update(failed)
@@ -51,30 +52,30 @@ def create_all(client: BatchClient, batch_job_id: str, tasks: Tasks, patience: P
         refused |= {key: error for key, error in failed.items() if key not in busy}
         if busy:
             patience.rest(min(2.0 ** max(tries[key] - 1 for key in busy), LONGEST_PAUSE_S))
-            parts.appendleft([task for task in part if task.id in busy])
+            parts.appendleft([task for task in part if task["id"] in busy])
     return refused
 
 
-def _create(client: BatchClient, batch_job_id: str, part: list[models.BatchTaskCreateOptions]) -> Results:
-    """One request. Raises ServiceError."""
-    from azure.batch.models import BatchTaskGroup
-
+def _create(client: BatchClient, batch_job_id: str, part: list[Task]) -> list[dict[str, Any]]:
+    """One request; what became of each task. Raises ServiceError."""
+    group: Any = {"value": part}  # declared as a model, written as JSON
+    rows: list[dict[str, Any]] = []
     with service(f"submitting {len(part)} tasks"):
-        group = BatchTaskGroup(task_values=part)
-        return client.create_task_collection(batch_job_id, group, **BRIEF).result_values or []
+        client.create_task_collection(batch_job_id, group, **BRIEF, **taking(rows))
+    return rows
 
 
-def _failed(results: Results) -> dict[str, ServiceError]:
-    """What was not created, by id. The service's spelling of the status differs from the SDK's."""
+def _failed(results: Sequence[Mapping[str, Any]]) -> dict[str, ServiceError]:
+    """What was not created, by id. The service's spelling of the status differs from its documentation's."""
     failed = {}
     for item in results:
-        status = str(getattr(item.status, "value", item.status)).lower()
-        code = (item.error.code if item.error else None) or "no code"
+        status, error = str(item.get("status")).lower(), item.get("error") or {}
+        code = error.get("code") or "no code"
         if status == "success" or code == "TaskExists":
             continue
-        text = item.error.message.value if item.error and item.error.message else "no reason given"
+        text = (error.get("message") or {}).get("value") or "no reason given"
         is_busy = status == "servererror"
-        failed[str(item.task_id)] = ServiceError(
+        failed[str(item["taskId"])] = ServiceError(
             f"the service refused the task: {code}: {text}", code, 503 if is_busy else 400
         )
     return failed

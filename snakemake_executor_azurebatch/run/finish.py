@@ -126,7 +126,7 @@ class Finisher:
         return Evidence(
             saved=[_shown(path) for path in back.streams],
             logs=[_shown(path) for path in back.logs],
-            stderr_tail=_tail_of(saved_in / "stderr.txt"),
+            stderr_tail=_tail_of(saved_in / "stderr.txt") if back.streams else [],
             problems=back.problems,
             peak_memory_bytes=record.peak_memory_bytes,
             memory_asked=_memory_asked(request),

@@ -26,7 +26,7 @@ LEAVE_PATIENCE_S = 35.0
 
 
 class Farewell:
-    """The time that the end of a run has for giving back nodes, of all its pools together."""
+    """The time that the end of a run has for something, all in all: giving back the nodes of all its pools, say."""
 
     def __init__(self, patience_s: float = LEAVE_PATIENCE_S) -> None:
         self._patience_s = patience_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from snakemake_executor_azurebatch import tasks
 from snakemake_executor_azurebatch.jobs import JobRequest
@@ -15,9 +15,6 @@ from snakemake_executor_azurebatch.staging.opened import Inputs, Opened, open_fo
 from snakemake_executor_azurebatch.staging.sas import Access
 from snakemake_executor_azurebatch.staging.store import BlobStore
 from snakemake_executor_azurebatch.staging.wrapper import HERE, SCRIPT, Work, wrapper_script
-
-if TYPE_CHECKING:
-    from azure.batch import models
 
 
 def moves_by_batch(request: JobRequest) -> bool:
@@ -31,7 +28,7 @@ def inputs_of(request: JobRequest) -> Inputs:
 
 
 def move_by_batch(
-    task: models.BatchTaskCreateOptions,
+    task: tasks.Task,
     request: JobRequest,
     manifest: Manifest,
     opened: Sequence[Opened],
@@ -58,38 +55,29 @@ def move_by_batch(
     )
     script = wrapper_script(work).encode("utf-8", "surrogateescape")
     store.upload_bytes(script_blob(manifest.destination), script, overwrite=True)
-    task.command_line = f"/bin/sh {SCRIPT}"
-    task.environment_settings = tasks.settings(request.environment)
-    task.resource_files = [_resource_file(one) for one in delivery.files]
-    task.output_files = _output_files(access.write_url, manifest.destination)
+    task["commandLine"] = f"/bin/sh {SCRIPT}"
+    task["environmentSettings"] = tasks.named_values(request.environment)
+    task["resourceFiles"] = [_resource_file(one) for one in delivery.files]
+    task["outputFiles"] = _output_files(access.write_url, manifest.destination)
 
 
-def _resource_file(one: Brought) -> models.ResourceFile:
-    from azure.batch import models
-
+def _resource_file(one: Brought) -> dict[str, str]:
     if one.prefix:
-        return models.ResourceFile(storage_container_url=one.url, blob_prefix=one.prefix, file_path=one.path)
-    return models.ResourceFile(http_url=one.url, file_path=one.path)
+        return {"storageContainerUrl": one.url, "blobPrefix": one.prefix, "filePath": one.path}
+    return {"httpUrl": one.url, "filePath": one.path}
 
 
-def _output_files(container_url: str, destination: str) -> list[models.OutputFile]:
+def _output_files(container_url: str, destination: str) -> list[dict[str, Any]]:
     """A pattern of one level: what is left has numbers for names, and a pattern would pass over hidden files."""
-    from azure.batch import models
-
-    when = models.OutputFileUploadCondition
     return [
-        models.OutputFile(
-            file_pattern=pattern,
-            destination=models.OutputFileDestination(
-                container=models.OutputFileBlobContainerDestination(
-                    container_url=container_url, path=f"{destination}/{path}"
-                )
-            ),
-            upload_options=models.OutputFileUploadConfiguration(upload_condition=condition),
-        )
+        {
+            "filePattern": pattern,
+            "destination": {"container": {"containerUrl": container_url, "path": f"{destination}/{path}"}},
+            "uploadOptions": {"uploadCondition": condition},
+        }
         for pattern, path, condition in (
-            (f"{HERE}/out/*", OUT, when.TASK_SUCCESS),
-            (f"{HERE}/left/*", LEFT, when.TASK_COMPLETION),
-            ("../std*.txt", STREAMS, when.TASK_FAILURE),
+            (f"{HERE}/out/*", OUT, "tasksuccess"),
+            (f"{HERE}/left/*", LEFT, "taskcompletion"),
+            ("../std*.txt", STREAMS, "taskfailure"),
         )
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from snakemake_executor_azurebatch import tasks
 from snakemake_executor_azurebatch.jobs import JobRequest, NeededFile
@@ -20,9 +19,6 @@ from snakemake_executor_azurebatch.staging.plan import plan_inputs
 from snakemake_executor_azurebatch.staging.provider import ProviderFiles
 from snakemake_executor_azurebatch.staging.store import BlobStore
 from snakemake_executor_azurebatch.staging.transfer import Transfers
-
-if TYPE_CHECKING:
-    from azure.batch import models
 
 
 def destination(task_id: str, prefix: str = "") -> str:
@@ -45,16 +41,14 @@ class Preparer:
     first_uploads: FirstUploads
     cache: protocol.CacheLimits | None = None
 
-    def __call__(self, request: JobRequest, sources: protocol.Sources | None) -> models.BatchTaskCreateOptions:
+    def __call__(self, request: JobRequest, sources: protocol.Sources | None) -> tasks.Task:
         """Stage one job up. Raises StagingError or ServiceError."""
         self.first_uploads([request])
         wanted = inputs_of(request)
         # Azure Batch brings whole blobs only.
         manifest = self.manifest(request, sources, self._stage_up(wanted.files, whole=moves_by_batch(request)))
-        blob = protocol.manifest_blob(manifest.destination)
-        self.store.upload_bytes(blob, protocol.encode(manifest.to_json()), overwrite=True)
         around = self.access.given(request.key, self.around)
-        task = tasks.task_options(request, blob, around)
+        task = tasks.task_options(request, self._tell(request, manifest), around)
         if moves_by_batch(request):
             # Nobody reads the manifest then; it says whose the task's blobs are.
             move_by_batch(task, request, manifest, wanted.opened, self.store, self.service_access.now())
@@ -86,7 +80,19 @@ class Preparer:
             outputs=[*request.outputs, *self.provider_files.products(request.stored.outputs)],
             logs=[*request.logs, *self.provider_files.products(request.stored.logs, optional=True)],
             cache=self.cache,
+            keep_files=self.around.keep_files,
+            marks=self.store.marks,
         )
+
+    def _tell(self, request: JobRequest, manifest: protocol.Manifest) -> dict[str, str]:
+        """How the task learns the manifest: variables. One that is long or secret is stored."""
+        blob, data = protocol.manifest_blob(manifest.destination), protocol.encode(manifest.to_json())
+        told = {protocol.ENV_MANIFEST: blob}
+        is_short = len(data) <= protocol.SHORT_MANIFEST_BYTES and not manifest.is_secret
+        if is_short and not moves_by_batch(request):
+            return {**told, protocol.ENV_MANIFEST_TEXT: protocol.as_variable(data)}
+        self.store.upload_bytes(blob, data, overwrite=True)
+        return told
 
     def _command(self, request: JobRequest) -> protocol.Command:
         if (rendered := request.rendered) is not None:

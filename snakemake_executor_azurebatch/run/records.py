@@ -32,7 +32,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ FILE = "tasks.jsonl"
 PHASES = ("setup", "stage_in", "command", "stage_out", "bring_back")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Common:
     """What all tasks of a run share."""
 
@@ -159,7 +159,7 @@ def line_of(common: Common, ended: Ended, submitted: datetime | None) -> dict[st
     timings = {phase: took_s[phase] for phase in (*PHASES, *sorted(took_s.keys() - set(PHASES))) if phase in took_s}
     return {
         "version": VERSION,
-        **asdict(common),
+        **vars(common),
         "task": request.key,
         "rule": request.name,
         "members": [dict(member) for member in request.members],

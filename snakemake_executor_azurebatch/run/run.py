@@ -23,6 +23,7 @@ from snakemake_executor_azurebatch.run.explain import Evidence, explain
 from snakemake_executor_azurebatch.run.fingerprint import Context
 from snakemake_executor_azurebatch.run.finish import Finisher
 from snakemake_executor_azurebatch.run.judge import JOB_NOT_FOUND, TASK_NOT_FOUND, Cause, Failure, Sighting
+from snakemake_executor_azurebatch.run.leasing import Farewell
 from snakemake_executor_azurebatch.run.ledger import DONE, FAILED
 from snakemake_executor_azurebatch.run.moving import Mover, ToDedicated
 from snakemake_executor_azurebatch.run.oversee import ENDED_CODES, Limits, Looks, Overseer, Reactions
@@ -41,8 +42,8 @@ from snakemake_executor_azurebatch.tasks import image_of, slots_of
 DOWNLOADERS = 8
 FETCHERS = 16  #: files that come back at the same time
 
-#: How long a cancelled run waits for each of its threads: one may be inside a request to a service that hangs.
-CANCEL_PATIENCE_S = 3.0
+#: How long a cancelled run waits for what is under way, all in all: it may be requests to a service that hangs.
+CANCEL_PATIENCE_S = 5.0
 
 #: In looks at the tasks: the pause before a job is submitted again for the first time. Then twice as long, and so on.
 AGAIN_LOOKS = 5
@@ -90,6 +91,7 @@ class Run:
         self._jobs: dict[str, JobRequest] = {}
         self._mover = Mover(to_dedicated, session.options.troubles.spot_preemptions, say)
         self._cancelled = self._is_left = False
+        self._farewell = Farewell(CANCEL_PATIENCE_S)
         self._bringing = 0  #: completed tasks whose files are under way
         self._over: Failure | None = None  #: why no job can end well any more
         interval_s, patience_s = session.options.poll_interval_s, session.options.troubles.service_patience_s
@@ -227,15 +229,14 @@ class Run:
         self._session.store.abort()
         # First of all, since somebody who is impatient may interrupt again. ``close`` says what went wrong.
         with contextlib.suppress(ServiceError):
-            within(CANCEL_PATIENCE_S, lambda: self._session.job.end(delete=is_deleting, patience_s=0))
+            within(self._farewell.left_s(), lambda: self._session.job.end(delete=is_deleting, patience_s=0))
         return count
 
     def close(self) -> None:
         """End the run. Returns when its threads have ended; a cancelled one does not wait long for them."""
-        patience_s = CANCEL_PATIENCE_S if self._cancelled else None
         self._end_waits()
-        self._submitter.stop(patience_s)
-        self._watcher.stop(patience_s)
+        self._submitter.stop(self._farewell.left_s() if self._cancelled else None)
+        self._watcher.stop(self._farewell.left_s() if self._cancelled else None)
         self._finish.pool.shutdown(wait=False)
         self._downloaders.shutdown(wait=not self._cancelled, cancel_futures=self._cancelled)
         if not self._cancelled:

@@ -247,6 +247,7 @@ def open_session(options: Options, place: Place, say: Say) -> Session:
             slots_per_node=pool.slots_per_node,
             stager_url=access.stager_url,
             is_elevated=options.run_elevated,
+            keep_files=options.keep_task_files,
         )
         begun = on_what(job.job_id, pool, in_use.bounds, is_left=left is not None)
         say(f"{grounds.where(around.image)}\n{begun}")

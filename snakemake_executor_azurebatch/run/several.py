@@ -98,6 +98,7 @@ class Several:
                 slots_per_node=pool.slots_per_node,
                 stager_url=self._access.stager_url,
                 is_elevated=options.run_elevated,
+                keep_files=options.keep_task_files,
             )
             mine = [one for one in self._found if one.fate is Fate.FINISHED or one.entry.batch_job_id == job.job_id]
             adopter = Adopter(grounds.batch, grounds.ledger, job.job_id, mine, grounds.say)

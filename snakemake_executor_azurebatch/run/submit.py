@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING
 
 from snakemake_executor_azurebatch.daemons import DaemonPool
 from snakemake_executor_azurebatch.jobs import JobRequest
+from snakemake_executor_azurebatch.tasks import Task
 
 if TYPE_CHECKING:
-    from azure.batch import models
-
-    Tasks = Sequence[models.BatchTaskCreateOptions]
-    Prepared = tuple[JobRequest, models.BatchTaskCreateOptions]
+    Prepared = tuple[JobRequest, Task]
 
 MAX_COLLECTION = 100  #: tasks in one request (source: Azure Batch documentation, limits)
 PREPARED_AT_MOST = 4 * MAX_COLLECTION
@@ -36,7 +34,7 @@ SENDERS = 4  #: collections under way at the same time
 _GLANCE_S = 0.2
 
 #: Puts a job's inputs and manifest into blob storage and says what task is to be created.
-Prepare = Callable[[JobRequest], "models.BatchTaskCreateOptions"]
+Prepare = Callable[[JobRequest], Task]
 #: Does for many jobs together what is better done so; what it does not do is done by ``Prepare``.
 Together = Callable[[Sequence[JobRequest]], None]
 Failed = Callable[[JobRequest, Exception], None]
@@ -53,7 +51,7 @@ class Submitter:
 
     def __init__(
         self,
-        create: Callable[[Tasks], Mapping[str, Exception]],
+        create: Callable[[Sequence[Task]], Mapping[str, Exception]],
         prepare: Prepare,
         failed: Failed,
         created: Callable[[list[str]], None] = lambda _: None,
@@ -166,12 +164,12 @@ class Submitter:
         try:
             refused = self._create([task for _, task in batch])
         except Exception as error:  # noqa: BLE001 (whatever it was: a job that nobody reports would never end)
-            refused = {str(task.id): error for _, task in batch}
+            refused = {str(task["id"]): error for _, task in batch}
         self._free_senders.release()
-        self._created([request.key for request, task in batch if task.id not in refused])
+        self._created([request.key for request, task in batch if task["id"] not in refused])
         for request, task in batch:
-            if task.id in refused:
-                self._failed(request, refused[task.id])
+            if task["id"] in refused:
+                self._failed(request, refused[task["id"]])
         self._sent(len(batch))
 
     def _sent(self, count: int) -> None:

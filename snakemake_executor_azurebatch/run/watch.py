@@ -8,10 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snakemake_executor_azurebatch.errors import ServiceError, service
@@ -19,6 +17,7 @@ from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting
 from snakemake_executor_azurebatch.run.oversee import ENDED_CODES
 from snakemake_executor_azurebatch.run.pace import Counts, Pace
 from snakemake_executor_azurebatch.run.patience import BRIEF, OutOfPatience, Patience
+from snakemake_executor_azurebatch.run.wire import taking
 
 if TYPE_CHECKING:
     from azure.batch import BatchClient
@@ -48,28 +47,15 @@ def look_at(client: BatchClient, batch_job_id: str) -> Look:
         if since is not None:
             wanted += f" and stateTransitionTime ge DateTime'{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'"
         rows: list[dict[str, Any]] = []
-        hooked: dict[str, Any] = {**BRIEF, "raw_response_hook": lambda answer: _take(answer, rows)}
         with service("looking at the tasks"):
-            found = client.list_tasks(batch_job_id, filter=wanted, select=SELECT, max_results=PAGE_SIZE, **hooked)
+            how = {"filter": wanted, "select": SELECT, "max_results": PAGE_SIZE, **BRIEF, **taking(rows)}
+            found = client.list_tasks(batch_job_id, **how)
             for _ in found.by_page():
                 for task in rows:
                     yield sighting_of(task), _time(task.get("stateTransitionTime")) or datetime.now(UTC)
                 rows.clear()
 
     return look
-
-
-def _take(answer: Any, rows: list[dict[str, Any]]) -> None:  # noqa: ANN401 (azure-core's PipelineResponse)
-    """Take the tasks out of an answer before the SDK makes models of them, which takes ten times as long.
-
-    An answer decodes its JSON once (seen with azure-core 1.41), so none are left for that. If it did it again, models
-    of what is known already would be made.
-    """
-    if answer.http_response.status_code == HTTPStatus.OK:
-        with suppress(ValueError):  # no JSON: the SDK says so
-            body = answer.http_response.json()
-            rows += body.get("value", [])
-            body["value"] = []
 
 
 def count_in(client: BatchClient, batch_job_id: str) -> Callable[[], Counts]:

@@ -53,8 +53,10 @@ def bring_back(
         with _pool(pool) as workers:
             alone = [(stored, temporary) for stored, temporary, _ in moves if stored.offset is None]
             packed = by_request((stored, temporary) for stored, temporary, _ in moves if stored.offset is not None)
-            if len(alone) == 1 and not packed:  # most often so: the work of handing it over would be more
-                store.fetch(*alone[0])
+            # Most often so: the work of handing it over would be more.
+            if not packed and (len(alone) == 1 or all(stored.content is not None for stored, _ in alone)):
+                for one in alone:
+                    store.fetch(*one)
             else:
                 begun = [workers.submit(fetch_packed, store.read_span, some) for some in packed]
                 _all_or_first_error([*begun, *(workers.submit(store.fetch, *one) for one in alone)])

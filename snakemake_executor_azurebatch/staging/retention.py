@@ -7,7 +7,8 @@ What is in a blob container, below the prefix of a workdir:
     packs/<sha256>             many small inputs; stays while one of them is needed
     sources/<sha256>.tar.gz    sources of the workflow
     runtime/<sha256>/...       the stager
-    tasks/<task id>/...        all of one task; its manifest says whose it is, and goes last
+    tasks/<task id>/...        all of one task; it is theirs whose mark is on some of it, and as long as there is
+                               anything without a mark, one with it stays
         packs/...              many small outputs of the task; a pack stays while one of them is needed
     workdirs/<workdir>         one for each workdir that uses this prefix, touched by each of its runs
 
@@ -36,7 +37,7 @@ _SHARED = re.compile(r"(?:inputs|large|packs)/[0-9a-f]{64}|sources/[0-9a-f]{64}\
 _OF_TASK = re.compile(
     r"(tasks/[A-Za-z0-9_-]{1,64}/)(manifest\.json|commit\.json|(?:outputs|logs)(?:\.[a-z.]+)?/.+|packs/[^/]+|streams/[^/]+|batch/.+)"
 )
-_MANIFEST = "manifest.json"
+_MANIFEST, _RECORD = "manifest.json", "commit.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +100,13 @@ def _shared_may_go(seen: Seen, claims: Claims, before: datetime) -> bool:
 def _of_task(folder: str, blobs: list[Seen], claims: Claims, before: datetime) -> Iterator[Doomed]:
     if folder.split("/")[1] in claims.adoptable:
         return
-    manifest = next((seen for seen in blobs if seen.name == folder + _MANIFEST), None)
-    if manifest is None or manifest.owner is None or manifest.owner in claims.others:
+    marked = [seen for seen in blobs if seen.owner is not None]
+    if not marked or any(seen.owner in claims.others for seen in marked):
         return
+    marker = next((seen for seen in marked if seen.name in (folder + _MANIFEST, folder + _RECORD)), marked[0])
     if max(seen.modified for seen in blobs) >= before:
         return
-    going = [seen for seen in blobs if _OF_TASK.fullmatch(seen.name) and seen.name not in claims.needed]
-    yield from (Doomed(seen, folder) for seen in going if seen is not manifest)
-    if len(going) == len(blobs):
-        yield Doomed(manifest, folder, last=True)
+    going = {seen for seen in blobs if _OF_TASK.fullmatch(seen.name) and seen.name not in claims.needed}
+    yield from (Doomed(seen, folder) for seen in blobs if seen in going and seen is not marker)
+    if marker in going and all(seen.owner is not None for seen in blobs if seen not in going):
+        yield Doomed(marker, folder, last=True)

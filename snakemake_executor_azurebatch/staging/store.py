@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tarfile
 import threading
 import time
@@ -154,7 +155,7 @@ class BlobStore:
         md5 = digests.md5_of(data)
         self.offered.add(blob)
         is_for_quick = overwrite and self.quick is not None and len(data) <= SMALL_BYTES
-        if is_for_quick and self.quick and self.quick.put(blob, data, self._mark() or {}):
+        if is_for_quick and self.quick and self.quick.put(blob, data, self.marks):
             self._count(len(data))
             return True
         if not overwrite and len(data) > ASK_FIRST_BYTES and self.describe(blob) is not None:
@@ -166,7 +167,7 @@ class BlobStore:
                 overwrite=overwrite,
                 content_settings=_settings(md5),
                 validate_content=True,
-                metadata=self._mark(),
+                metadata=self.marks,
             )
             self._count(len(data))
         return not outcome.there_already
@@ -254,6 +255,9 @@ class BlobStore:
                 place.discard(archive)
 
     def _fetch_verified(self, stored: StoredFile, target: Path) -> None:
+        if (content := carried(stored)) is not None:
+            target.write_bytes(content)
+            return
         if self.quick is not None and stored.size_bytes <= SMALL_BYTES and not self.aborted:
             data = self.quick.get(stored.blob)
             if data is not None and _is_as_stored(data, stored):
@@ -285,7 +289,7 @@ class BlobStore:
                 [BlobBlock(block_id=one) for one in sent.ids],
                 content_settings=_settings(sent.md5),
                 match_condition=None if overwrite else MatchConditions.IfMissing,
-                metadata=self._mark(),
+                metadata=self.marks,
             )
             self._count(sent.size_bytes)
         return (outcome.there_already and self.describe(name)) or found
@@ -296,8 +300,10 @@ class BlobStore:
         if not is_known or not unchanged():
             raise StagingError(f"{local} changed while it was being uploaded")
 
-    def _mark(self) -> dict[str, str] | None:
-        return {MARK: self.owner} if self.owner else None
+    @property
+    def marks(self) -> dict[str, str]:
+        """Metadata of each blob, which say whose it is."""
+        return {MARK: self.owner} if self.owner else {}
 
     def _count(self, size_bytes: int) -> None:
         with self._counting:
@@ -340,6 +346,17 @@ class BlobStore:
         except AlreadyExists:  # another run was quicker
             return self._metadata()
         return metadata
+
+
+def carried(stored: StoredFile) -> bytes | None:
+    """The content that a commit record has of a file; None where it has none, or not the right one."""
+    if stored.content is None:
+        return None
+    try:
+        content = base64.b64decode(stored.content, validate=True)
+    except ValueError:
+        return None
+    return content if _is_as_stored(content, stored) else None
 
 
 def _is_as_stored(data: bytes, stored: StoredFile) -> bool:

@@ -27,6 +27,7 @@ from snakemake_executor_azurebatch.naming import container_name
 from snakemake_executor_azurebatch.node.protocol import CommitRecord, Manifest, manifest_blob, record_blob
 from snakemake_executor_azurebatch.staging.bundle import build_stager
 from tests.bench.measuring import median, table
+from tests.told import manifests
 from tests.unit.node.harness import Site
 
 INPUTS = 10
@@ -124,32 +125,19 @@ def _compared(here: list[Around], there: list[Around]) -> Iterator[float]:
 
 
 def _manifests(work: Path, service: LocalBatch) -> dict[str, Manifest]:
-    """Run the workflow on the local service; the manifests of its tasks, as they are while it runs."""
+    """Run the workflow on the local service; the manifests of its tasks."""
     command = [
         *(sys.executable, "-m", "snakemake", "--executor", "azurebatch", "--jobs", "2", "--quiet", "all"),
         *("--azurebatch-poll-interval", "0.3", "--azurebatch-task-slots-per-node", "2", "--keep-incomplete"),
     ]
     environment = {**os.environ, **service.environment}
-    found: dict[str, Manifest] = {}
-    with subprocess.Popen(command, cwd=work, env=environment) as run:
-        while run.poll() is None or not found:
-            found.update(_manifests_now(service, work))
-            time.sleep(0.2)
-    found.update(_manifests_now(service, work))
+    run = subprocess.run(command, cwd=work, env=environment, check=False)
+    with service.client() as batch, service.blob_service() as blobs:
+        told = manifests(batch, blobs.get_container_client(container_name(str(work))), work)
+        found = {manifest.outputs[0].path.removesuffix(".txt"): manifest for manifest in told}
     if run.returncode or set(found) != set(RULES):
         raise SystemExit(f"the workflow on the local service ended with {run.returncode}, manifests of {list(found)}")
     return found
-
-
-def _manifests_now(service: LocalBatch, work: Path) -> Iterator[tuple[str, Manifest]]:
-    with service.blob_service() as blobs:
-        container = blobs.get_container_client(container_name(str(work)))
-        if not container.exists():
-            return
-        for name in container.list_blob_names(name_starts_with="tasks/"):
-            if name.endswith("/manifest.json"):
-                manifest = Manifest.from_json(container.download_blob(name).readall().decode())
-                yield manifest.outputs[0].path.removesuffix(".txt"), manifest
 
 
 def _calls(folder: Path, work: Path) -> dict[str, str]:

@@ -25,6 +25,7 @@ from snakemake_executor_azurebatch.emulator.agent.work import TaskOutcome, TaskW
 from snakemake_executor_azurebatch.emulator.simulation import SimulatedAgent
 from snakemake_executor_azurebatch.node import protocol
 from snakemake_executor_azurebatch.node.blob import Container
+from snakemake_executor_azurebatch.node.md5 import base64_of
 from snakemake_executor_azurebatch.node.protocol import CommitRecord, Manifest, StoredFile
 
 CONTENT = b"made up\n"
@@ -56,13 +57,16 @@ def _leave(work: TaskWork) -> None:
 
 def _as_the_stager(variables: dict[str, str]) -> None:
     read, write = (_container(variables[name]) for name in (protocol.ENV_READ_URL, protocol.ENV_WRITE_URL))
-    manifest = Manifest.from_json(protocol.decode(read.get(variables[protocol.ENV_MANIFEST])))
+    value = variables.get(protocol.ENV_MANIFEST_TEXT)
+    data = protocol.of_variable(value) if value else read.get(variables[protocol.ENV_MANIFEST])
+    manifest = Manifest.from_json(protocol.decode(data))
+    write.marks = manifest.marks
     outputs = []
     for product in manifest.outputs:
         blob = f"{manifest.destination}/outputs/{product.path}"
         write.put(blob, CONTENT)
         md5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
-        outputs.append(StoredFile(product.path, blob, len(CONTENT), md5))
+        outputs.append(StoredFile(product.path, blob, len(CONTENT), md5, content=base64_of(CONTENT)))
     record = CommitRecord(manifest.task_id, "done", 0, outputs=outputs)
     write.put(protocol.record_blob(manifest.destination), protocol.encode(record.to_json()))
 

@@ -14,6 +14,7 @@ from snakemake_executor_azurebatch.jobs import JobRequest
 from snakemake_executor_azurebatch.run.collection import create_all
 from snakemake_executor_azurebatch.run.patience import Patience
 from snakemake_executor_azurebatch.run.submit import Submitter
+from snakemake_executor_azurebatch.tasks import Task
 
 from .conftest import PATIENCE_S, wait_until
 
@@ -31,8 +32,8 @@ def request(key: str) -> JobRequest:
     return JobRequest(key=key, name="rule", threads=1, runtime_s=None, script="")
 
 
-def task(job: JobRequest) -> m.BatchTaskCreateOptions:
-    return m.BatchTaskCreateOptions(id=job.key, command_line="true")
+def task(job: JobRequest) -> Task:
+    return {"id": job.key, "commandLine": "true"}
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def test_a_task_that_is_there_already_is_ours(batch_job):
 def test_a_job_that_cannot_be_prepared_is_told_and_the_rest_goes_on(batch_job):
     client, name = batch_job
 
-    def prepare(job: JobRequest) -> m.BatchTaskCreateOptions:
+    def prepare(job: JobRequest) -> Task:
         if job.key == "bad":
             raise StagingError("input file x is missing")
         return task(job)
@@ -140,7 +141,7 @@ def test_a_slow_upload_does_not_hold_up_the_others(batch_job):
     client, name = batch_job
     uploaded = threading.Event()
 
-    def prepare(job: JobRequest) -> m.BatchTaskCreateOptions:
+    def prepare(job: JobRequest) -> Task:
         if job.key == "slow":
             assert uploaded.wait(PATIENCE_S)
         return task(job)
@@ -165,9 +166,9 @@ def test_a_batch_job_that_is_gone_fails_every_job(service, batch_job):
 def test_tasks_too_large_for_one_request_are_split(batch_job):
     client, name = batch_job
 
-    def large(job: JobRequest) -> m.BatchTaskCreateOptions:
-        environment = [m.EnvironmentSetting(name="PADDING", value="x" * 300_000)]
-        return m.BatchTaskCreateOptions(id=job.key, command_line="true", environment_settings=environment)
+    def large(job: JobRequest) -> Task:
+        environment = [{"name": "PADDING", "value": "x" * 300_000}]
+        return {"id": job.key, "commandLine": "true", "environmentSettings": environment}
 
     with submitting(client, name, large) as (submitter, failed):
         submitter.add([request(f"large{i}") for i in range(8)])

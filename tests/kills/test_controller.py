@@ -35,7 +35,7 @@ REQUESTS = {
     "download-small": blob("GET .*/outputs/out/small.txt", HALF_ANSWERED),
     "download-folder": blob("GET .*/outputs.folders/out/tree.tar", HALF_ANSWERED),
     "download-log": blob("GET .*/logs/first.log", HALF_ANSWERED),
-    "last-output": blob("GET .*/outputs/end.txt", AFTER),
+    "last-output": blob("GET .*/commit.json", AFTER, 2),  # it is in there
     "finish-terminate": batch("POST .*/terminate", BEFORE),
     "finish-terminate-done": batch("POST .*/terminate", AFTER),
     "finish-revoke": blob("PUT .*comp=acl", BEFORE, 2),

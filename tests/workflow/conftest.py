@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from azure.storage.blob import BlobServiceClient
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from snakemake_executor_azurebatch.emulator import service as emulator
 from snakemake_executor_azurebatch.naming import container_name
+from snakemake_executor_azurebatch.node.protocol import Manifest
+from tests import told
 
 NODES = 2
 SLOTS = 2
@@ -107,6 +111,18 @@ class Workdir:
         connection = self.service.environment["STORAGE_ACCOUNT_CONNECTION_STRING"]
         with BlobServiceClient.from_connection_string(connection) as client:
             return client.get_blob_client(container_name(str(self.path)), blob).download_blob().readall()
+
+    def manifests(self) -> list[Manifest]:
+        """What the stager was told for each task."""
+        variables = self.service.environment
+        credential = AzureNamedKeyCredential(self.service.account, variables["BATCH_ACCOUNT_KEY"])
+        connection = variables["STORAGE_ACCOUNT_CONNECTION_STRING"]
+        name = container_name(str(self.path))
+        with (
+            BatchClient(self.service.batch_url, credential) as batch,
+            ContainerClient.from_connection_string(connection, name) as container,
+        ):
+            return list(told.manifests(batch, container, self.path))
 
     def requests(self) -> list[dict]:
         """The service's request log."""

@@ -121,7 +121,7 @@ def test_results_of_other_workflows_come_from_the_cache(workdir):
     assert {path.name for path in cache.iterdir()} == stored
 
     workdir.run("--cache", "--forceall").must_succeed()
-    tasks = [name.split("/")[1] for name in workdir.blobs("tasks/") if name.endswith("manifest.json")]
+    tasks = [told.task_id for told in workdir.manifests()]
     assert sorted(task.split("-")[0] for task in tasks) == ["both", "both", "file", "folder"]
     assert workdir.read("both.txt") == "in\nx\n"
     workdir.nothing_to_do()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -64,11 +63,6 @@ def must_be_right(workdir) -> None:
     assert workdir.read("batch.txt") == text("output", 0, 1, 2) + text("input", 7)
 
 
-def manifests(workdir) -> list[dict]:
-    names = [name for name in workdir.blobs("tasks/") if name.endswith("manifest.json")]
-    return [json.loads(workdir.content(name)) for name in names]
-
-
 def test_many_small_files_are_few_requests(prepared, counter):  # noqa: F811
     prepared.run(jobs=50).must_succeed()
 
@@ -82,8 +76,8 @@ def test_many_small_files_are_few_requests(prepared, counter):  # noqa: F811
     assert {counter.downloads(pack) for pack in [*packs, out]} <= {1, 2}  # the number of nodes
     back = [one for one in counter.asked if one.by_controller and one.method == "GET" and one.name == out]
     assert len(back) == 1
-    inputs = [item for manifest in manifests(prepared) for item in manifest["inputs"]]
-    assert {item["blob"] for item in inputs if item["path"] == "many/20.txt"} == {out}
+    inputs = [item for manifest in prepared.manifests() for item in manifest.inputs]
+    assert {item.blob for item in inputs if item.path == "many/20.txt"} == {out}
 
     counter.asked.clear()
     prepared.run("--forcerun", "each", "brought_by_batch", jobs=50).must_succeed()

@@ -1,6 +1,5 @@
 """Rendered commands: what runs is byte for byte what Snakemake's local executor runs; and who cannot have them."""
 
-import json
 import os
 from pathlib import Path
 
@@ -319,12 +318,6 @@ rule in_params:
 """
 
 
-def manifests(workdir) -> dict[str, dict]:
-    """By rule: what each task was told."""
-    names = (name for name in workdir.blobs("tasks/") if name.endswith("/manifest.json"))
-    return {name.split("/")[1].split("-")[0]: json.loads(workdir.content(name)) for name in names}
-
-
 def test_what_belongs_around_a_command(workdir):
     workdir.write("Snakefile", AROUND)
     workdir.write("scripts/tool.sh", "#!/bin/sh\necho tool; cat\n").chmod(0o755)
@@ -336,7 +329,7 @@ def test_what_belongs_around_a_command(workdir):
     assert not (workdir.path / "gone").exists()
     assert (workdir.path / "kept").stat().st_mode & 0o222 == 0
     assert workdir.read("in_params") == workdir.read("scripts/tool.sh")
-    kinds = {name: told["command"]["kind"] for name, told in manifests(workdir).items()}
+    kinds = {told.task_id.split("-")[0]: told.command.kind for told in workdir.manifests()}
     assert kinds == {"touching": "shell", "temporary": "shell", "sourced": "shell", "in_params": "snakemake"}
     # Snakemake gives sources another path each time, and takes that for another param.
     assert "Nothing to be done" in workdir.run_locally("-n", "t", "u", "kept", "sourced").must_succeed().text

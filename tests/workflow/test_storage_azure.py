@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from snakemake_executor_azurebatch.naming import container_name
-
 from .blob_log import BlobLog, logging_blobs
 from .conftest import Workdir
 
@@ -53,9 +51,7 @@ class Cloud:
 
     def manifests(self) -> list[bytes]:
         """What the stager was told for each task."""
-        with BlobServiceClient.from_connection_string(self.log.connection_string) as client:
-            own = client.get_container_client(container_name(str(self.workdir.path)))
-            return [own.download_blob(n).readall() for n in self.workdir.blobs("tasks/") if n.endswith("manifest.json")]
+        return [told.to_json().encode() for told in self.workdir.manifests()]
 
 
 @pytest.fixture
@@ -147,7 +143,10 @@ def test_the_default_provider_is_served_by_the_stager(cloud):
     assert "scrap/nobody needs.txt" not in found
     assert b"max_rss" in found["bench/a.tsv"]
 
-    # no credential but a SAS for each file, which the command does not see
+    # no credential but a SAS for each file, in a blob, which the command does not see
+    secret = {told.task_id for told in cloud.workdir.manifests() if told.is_secret}
+    assert secret
+    assert secret <= {name.split("/")[1] for name in cloud.workdir.blobs("tasks/") if "manifest.json" in name}
     assert cloud.manifests()
     for text in (*cloud.manifests(), found["logs/environment"]):
         assert cloud.account_key.encode() not in text

@@ -16,6 +16,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 
 from snakemake_executor_azurebatch.amounts import shown_bytes
 from snakemake_executor_azurebatch.naming import container_name
+from snakemake_executor_azurebatch.node.protocol import CacheLimits
 from tests.workflow.counting import counting
 from tests.workflow.test_interrupt import started_by
 
@@ -85,7 +86,7 @@ def must_hold_what_stands_and_no_more(workdir, tasks: set[str]) -> None:
     inputs = input_blob(workdir, "ref.dat", *(f"in/{i}.txt" for i in range(JOBS)))
     assert workdir.blobs("inputs/") == inputs
     left = {re.sub(r"^tasks/[^/]+/", "", blob) for blob in workdir.blobs("tasks/")}
-    assert left == {"manifest.json", *(f"outputs/{path}" for path in tasks)}
+    assert left == {f"outputs/{path}" for path in tasks}
     for area in ("sources/", "runtime/", "workdirs/"):
         assert len(workdir.blobs(area)) == 1, workdir.blobs("")
 
@@ -109,7 +110,7 @@ def test_nothing_moves_twice_and_nothing_stays_that_nobody_needs(prepared, count
     counter.asked.clear()
     prepared.run(*retention, "--forcerun", "total").must_succeed()
 
-    assert {re.sub(r"^tasks/[^/]+/", "", name) for name in counter.sent()} == {"manifest.json"}
+    assert counter.sent() == []
     must_hold_what_stands_and_no_more(prepared, {"total.txt", "copied.txt", *mids})
 
     before = input_blob(prepared, "in/0.txt")
@@ -212,16 +213,15 @@ def test_what_a_killed_run_left_is_removed_by_the_next(prepared):
         time.sleep(0.2)
     running.kill()
     running.wait()
-    assert any("slow" in blob for blob in prepared.blobs("tasks/"))
     end_batch_jobs(prepared.service, pool[1])
+    assert any("slow" in blob for blob in prepared.blobs("tasks/"))
     go.touch()
     prepared.run_locally("--unlock").must_succeed()
 
     done = prepared.run(*pool, "--azurebatch-blob-retention", "run", "--rerun-incomplete").must_succeed()
 
     kept = {re.sub(r"^tasks/[^/]+/", "", blob) for blob in prepared.blobs("tasks/")}
-    assert kept == {"manifest.json", "outputs/quick.txt", "outputs/slow.txt"}, done.text
-    assert len(prepared.blobs("tasks/")) == 4
+    assert kept == {"outputs/quick.txt", "outputs/slow.txt"}, done.text
     # in/0.txt was perhaps too young to be remembered when its run was killed
     assert input_blob(prepared, "in/1.txt") <= prepared.blobs("inputs/")
     assert prepared.blobs("inputs/") <= input_blob(prepared, "in/0.txt", "in/1.txt")
@@ -249,11 +249,12 @@ def test_workdirs_share_a_blob_container(prepared):
 
 def test_by_default_young_blobs_stay_and_limits_reach_the_node(prepared):
     limits = ("--azurebatch-node-cache", "off", "--azurebatch-node-free", "500M")
-    outcome = prepared.run(*limits, "--verbose", "copied.txt").must_succeed()
+    outcome = prepared.run(*limits, "--azurebatch-keep-task-files", "none", "--verbose", "copied.txt").must_succeed()
 
-    assert {Path(blob).name for blob in prepared.blobs("tasks/")} == {"manifest.json", "commit.json", "copied.txt"}
+    assert {Path(blob).name for blob in prepared.blobs("tasks/")} == {"commit.json", "copied.txt"}
     [row] = records(prepared)
     assert (row["cache_hits"], row["cache_bytes"]) == (0, 0)
     assert f"Task {row['task']}: copied succeeded on {row['node']}: setup " in outcome.text
-    [manifest] = [blob for blob in prepared.blobs("tasks/") if blob.endswith("manifest.json")]
-    assert json.loads(prepared.content(manifest))["cache"] == {"max_bytes": 0, "min_free_bytes": 500 << 20}
+    [manifest] = prepared.manifests()
+    assert manifest.cache == CacheLimits(max_bytes=0, min_free_bytes=500 << 20)
+    assert manifest.keep_files == "none"

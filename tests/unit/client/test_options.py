@@ -194,3 +194,10 @@ def test_limits_of_the_node_cache(cache, free, limits):
 def test_sizes_that_are_none(text):
     found = problems(ExecutorSettings(node_cache=text, node_free=text), AZURE)
     assert [problem.split(":")[0] for problem in found] == ["--azurebatch-node-cache", "--azurebatch-node-free"]
+
+
+@pytest.mark.parametrize("name", ["lane", "staging", "keep_task_files", "scaling"])
+def test_a_word_that_is_not_known_is_told_with_those_that_are(name):
+    (told,) = problems(ExecutorSettings(**{name: "some"}), AZURE)
+
+    assert told.startswith(f"--azurebatch-{name.replace('_', '-')}: 'some' is not one of ")

@@ -2,10 +2,9 @@
 
 import threading
 
-from azure.batch import models as m
-
 from snakemake_executor_azurebatch.jobs import JobRequest
 from snakemake_executor_azurebatch.run.submit import MAX_COLLECTION, PREPARED_AT_MOST, SENDERS, WORKERS, Submitter
+from snakemake_executor_azurebatch.tasks import Task
 
 PATIENCE_S = 60
 
@@ -14,8 +13,8 @@ def requests(count: int) -> list[JobRequest]:
     return [JobRequest(key=f"t{n}", name="rule", threads=1, runtime_s=None, script="") for n in range(count)]
 
 
-def task(job: JobRequest) -> m.BatchTaskCreateOptions:
-    return m.BatchTaskCreateOptions(id=job.key, command_line="true")
+def task(job: JobRequest) -> Task:
+    return {"id": job.key, "commandLine": "true"}
 
 
 def test_collections_are_under_way_in_parallel():
@@ -39,7 +38,7 @@ def test_a_slow_service_holds_up_what_is_prepared():
     most = PREPARED_AT_MOST + (SENDERS + 1) * MAX_COLLECTION + WORKERS
     full = threading.Event()
 
-    def prepare(job: JobRequest) -> m.BatchTaskCreateOptions:
+    def prepare(job: JobRequest) -> Task:
         prepared.append(job.key)
         if len(prepared) == most:
             full.set()

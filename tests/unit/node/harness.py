@@ -50,6 +50,7 @@ class Site:
     python: str = sys.executable
     extra_environment: dict[str, str] = field(default_factory=dict)
     task: str = "t1"
+    tells_by_variable: bool = False  #: the manifest is no blob
 
     @property
     def destination(self) -> str:
@@ -114,8 +115,11 @@ class Site:
     def start(self, manifest: Manifest | None) -> subprocess.Popen[str]:
         """Start the task; with None no manifest is written."""
         if manifest is not None:
-            text = manifest.to_json().encode("utf-8", "surrogateescape")
-            self.upload(protocol.manifest_blob(self.destination), text)
+            data = protocol.encode(manifest.to_json())
+            if self.tells_by_variable:
+                self.extra_environment[protocol.ENV_MANIFEST_TEXT] = protocol.as_variable(data)
+            else:
+                self.upload(protocol.manifest_blob(self.destination), data)
         self.wd.mkdir(exist_ok=True)
         with (self.task_dir / "stdout.txt").open("wb") as out, (self.task_dir / "stderr.txt").open("wb") as err:
             return subprocess.Popen(

@@ -165,6 +165,33 @@ def test_a_failed_task_leaves_its_tree_and_a_good_one_does_not(site: Site) -> No
     assert not (site.wd / "tree").exists()
 
 
+@pytest.mark.parametrize(("keep", "stays"), [(protocol.KEEP_ALL, True), (protocol.KEEP_NONE, False)])
+@pytest.mark.parametrize("code", [0, 1])
+def test_all_trees_stay_or_none_where_that_is_wanted(site: Site, keep: str, stays: bool, code: int) -> None:
+    assert site.run(f"exit {code}", keep_files=keep).exit_code == code
+    assert (site.wd / "tree").exists() == stays
+
+
+def test_the_smallest_products_are_in_the_record_as_well(site: Site) -> None:
+    names = ("a", "empty", "large", "b")
+    result = site.run(
+        "printf A >a; : >empty; head -c 4096 /dev/zero >large; printf B >b; mkdir d; echo told >log",
+        outputs=[*products(*names), *products("d", kind=protocol.DIRECTORY)],
+        logs=products("log"),
+    )
+    assert result.exit_code == 0, result.stderr
+    record = site.record()
+    assert {one.path: one.content for one in (*record.outputs, *record.logs)} == {
+        "a": "QQ==",
+        "empty": "",
+        "large": None,
+        "b": "Qg==",
+        "d": None,  # no room for all of "large" after "a"
+        "log": "dG9sZAo=",
+    }
+    assert set(site.outputs()) == {*names, "d"}  # their blobs are there, too
+
+
 def test_wrong_content_is_refused(site: Site) -> None:
     good = site.file("a", b"content")
     site.upload(good.blob, b"changed")
@@ -184,6 +211,36 @@ def test_a_missing_blob_is_named(site: Site, count: int) -> None:
     site.client.delete_blob(inputs[-1].blob)
     assert site.run(inputs=inputs).exit_code == protocol.EXIT_STAGE_IN
     assert f"{inputs[-1].blob}: BlobNotFound (HTTP 404)" in (site.record().error_message or "")
+
+
+def test_a_manifest_in_the_environment_needs_no_blob_and_marks_what_the_task_leaves(site: Site) -> None:
+    site.tells_by_variable = True
+    result = site.run(
+        "env; echo 1 > out; mkdir d",
+        outputs=[*products("out"), *products("d", kind=protocol.DIRECTORY)],
+        marks={"smk_workdir": "me"},
+        environment={"NAME": "\udc80é"},
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "SMK_STAGE_MANIFEST" not in result.stdout
+    blobs = {blob.name: blob.metadata for blob in site.client.list_blobs(DESTINATION, include=["metadata"])}
+    assert set(blobs) == {f"{DESTINATION}/{name}" for name in ("outputs/out", "outputs.folders/d.tar", "commit.json")}
+    assert all(metadata == {"smk_workdir": "me"} for metadata in blobs.values())
+
+
+def test_blobs_of_blocks_are_marked_too(site: Site) -> None:
+    result = site.run("head -c 9000000 /dev/zero > out", outputs=products("out"), marks={"smk_workdir": "me"})
+    assert result.exit_code == 0, result.stderr
+    found = site.client.get_blob_client(f"{DESTINATION}/outputs/out").get_blob_properties()
+    assert found.metadata == {"smk_workdir": "me"}
+
+
+@pytest.mark.parametrize("value", ["%%%", "e30", "e30="])
+def test_a_variable_that_is_no_manifest_leaves_a_record(site: Site, value: str) -> None:
+    site.extra_environment = {protocol.ENV_MANIFEST_TEXT: value}
+    result = site.finish(site.start(None))
+    assert result.exit_code == protocol.EXIT_SETUP
+    assert "manifest" in (site.record().error_message or "")
 
 
 def test_a_manifest_that_cannot_be_read_leaves_a_record(site: Site) -> None:

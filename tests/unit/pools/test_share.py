@@ -21,9 +21,9 @@ def request(threads: int, **resources) -> JobRequest:
 def test_slots_and_limits_go_into_the_task():
     placed = Placing([NODE]).placed(request(2, mem_mib=6000))
     assert placed.share == Share("a", 3, f"--cpus 2 --memory {6000 + OVERHEAD_MIB}m", "the only pool")
-    task = task_options(placed, "manifest", Surroundings("image", 4, "url"))
-    assert task.required_slots == 3
-    assert task.container_settings.container_run_options == placed.share.run_options
+    task = task_options(placed, {}, Surroundings("image", 4, "url"))
+    assert task["requiredSlots"] == 3
+    assert task["containerSettings"]["containerRunOptions"] == placed.share.run_options
 
 
 def test_memory_is_limited_only_where_it_is_asked_for():
@@ -33,8 +33,8 @@ def test_memory_is_limited_only_where_it_is_asked_for():
 def test_without_pools_to_choose_from_nothing_changes():
     plain = request(2, mem_mb=10**9)
     assert Placing(()).placed(plain) is plain
-    task = task_options(plain, "manifest", Surroundings("image", 4, "url"))
-    assert (task.required_slots, task.container_settings.container_run_options) == (2, None)
+    task = task_options(plain, {}, Surroundings("image", 4, "url"))
+    assert (task["requiredSlots"], task["containerSettings"]) == (2, {"imageName": "image"})
 
 
 def test_a_job_that_has_grown_too_large_is_refused():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,22 @@ def test_one_corrupt_output_leaves_all_old_ones(store: BlobStore, node: Node, wo
         bring_back(store, record(good, bad), workdir, wanted=[Product("a"), Product("b")])
     assert files_below(workdir) == {"a", "b"}
     assert ((workdir / "a").read_bytes(), (workdir / "b").read_bytes()) == (b"old a", b"old b")
+
+
+def test_content_that_the_record_has_is_not_asked_for(store: BlobStore, node: Node, workdir: Path) -> None:
+    made = [replace(node.leaves(path, b"1", mode=0o750), content="MQ==") for path in ("a", "d/b")]
+    for one in made:
+        store.remove(one.blob)
+    placed = bring_back(store, record(*made), workdir, wanted=[Product("a"), Product("d/b")])
+    assert [(path.read_bytes(), path.stat().st_mode & 0o777) for path in placed] == [(b"1", 0o750)] * 2
+
+
+@pytest.mark.parametrize("content", ["Mg==", "MQ", "no base64", "", "MTE="])
+def test_content_of_a_record_that_is_not_what_was_stored_does_not_count(
+    store: BlobStore, node: Node, workdir: Path, content: str
+) -> None:
+    made = replace(node.leaves("a", b"1"), content=content)
+    assert bring_back(store, record(made), workdir, wanted=[Product("a")])[0].read_bytes() == b"1"
 
 
 def test_a_failure_while_placing_leaves_nothing_half_written(

@@ -44,6 +44,7 @@ NAMES = st.one_of(
         ]
     ),
 )
+FOLDERS = ("tasks/t1/", "tasks/t2/", "tasks/t3/")
 LISTINGS = st.dictionaries(
     NAMES, st.tuples(st.sampled_from([ME, OTHER, GONE, None]), st.integers(0, 20)), max_size=20
 ).map(lambda found: [Seen(name, 1, NOW - timedelta(days=age), owner) for name, (owner, age) in sorted(found.items())])
@@ -58,14 +59,15 @@ def test_nothing_that_is_needed_young_or_foreign_is_chosen(listing, needed, othe
     before = NOW - timedelta(days=keep_days)
     going = list(choose(listing, Claims(ME, set(others), needed), before))
     names = [doomed.blob.name for doomed in going]
-    owners = {seen.name: seen.owner for seen in listing}
+    of_folder = {folder: {seen.owner for seen in listing if seen.name.startswith(folder)} for folder in FOLDERS}
 
     assert len(set(names)) == len(names)
     assert not set(names) & needed
     for doomed in going:
         assert doomed.blob.modified < before
         if doomed.folder:
-            assert owners[f"{doomed.folder}manifest.json"] not in {None, *others}
+            assert of_folder[doomed.folder] - {None}
+            assert not of_folder[doomed.folder] & {*others}
         else:
             assert doomed.blob.owner is not None
             assert not others
@@ -82,7 +84,7 @@ def test_nothing_that_is_needed_young_or_foreign_is_chosen(listing, needed, othe
 
 
 @given(LISTINGS, st.sets(NAMES), st.data())
-def test_a_cut_short_removal_leaves_no_folder_without_its_manifest(listing, needed, data):
+def test_a_cut_short_removal_leaves_no_folder_without_a_mark(listing, needed, data):
     claims = Claims(ME, set(), needed)
     there = {seen.name: seen for seen in listing}
     going = list(choose(listing, claims, NOW))
@@ -96,6 +98,7 @@ def test_a_cut_short_removal_leaves_no_folder_without_its_manifest(listing, need
 
 
 def task(name, *files, owner=ME, modified=OLD):
+    """Of a task whose manifest was stored, and whose files Azure Batch has moved: only the manifest has a mark."""
     return [
         Seen(f"tasks/{name}/{file}", 1, modified, owner if file == "manifest.json" else None) for file in sorted(files)
     ]
@@ -106,6 +109,19 @@ def test_an_old_task_goes_whole_and_its_manifest_last():
 
     assert sorted(doomed.blob.name for doomed in going) == sorted(f"tasks/t1/{file}" for file in TASK_FILES)
     assert [doomed.blob.name for doomed in going if doomed.last] == ["tasks/t1/manifest.json"]
+
+
+def test_of_a_task_without_a_manifest_the_record_goes_last():
+    listing = [Seen(f"tasks/t1/{file}", 1, OLD, ME) for file in sorted(TASK_FILES) if file != "manifest.json"]
+    going = list(choose(listing, Claims(ME, set(), set()), NOW))
+
+    assert {doomed.blob.name for doomed in going} == {seen.name for seen in listing}
+    assert [doomed.blob.name for doomed in going if doomed.last] == ["tasks/t1/commit.json"]
+
+
+def test_what_a_lost_node_has_left_goes():
+    assert chosen([Seen("tasks/t1/outputs/a/b.txt", 1, OLD, ME)]) == ["tasks/t1/outputs/a/b.txt"]
+    assert chosen([Seen("tasks/t1/outputs/a/b.txt", 1, OLD, None)]) == []
 
 
 def test_of_a_task_with_a_needed_output_that_and_the_manifest_stay():

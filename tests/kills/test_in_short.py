@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .gate import Stop
 from .lab import Lab
 from .test_controller import kill_in_a_request
@@ -27,6 +29,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.long
 def test_controller_stager_and_storage_die_one_after_the_other(lab: Lab) -> None:
     kill_in_a_request(lab, "upload-block")
     lab.unlock()

@@ -21,6 +21,8 @@ NEVER_DONE = ("before_update", "group_local")
 #: A process for each job takes a second; but threads cannot be in different shadow folders.
 QUICKLY, CHANGES_FOLDER = ("--force-use-threads",), "shadows"
 
+#: What is run each time; all the others, and all with Snakemake in every task, by tests/run all.
+AT_LEAST = ("checkpoints", "folders", "groups", "links", "modules", "shadows", "values")
 ALL = sorted(path.name for path in FEATURES.iterdir())
 
 
@@ -55,7 +57,11 @@ def is_content(workdir) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "lane"),
-    [*((name, "auto") for name in ALL), *(pytest.param(name, "snakemake", marks=pytest.mark.long) for name in ALL)],
+    [
+        *((name, "auto") for name in AT_LEAST),
+        *(pytest.param(name, "auto", marks=pytest.mark.long) for name in ALL if name not in AT_LEAST),
+        *(pytest.param(name, "snakemake", marks=pytest.mark.long) for name in ALL),
+    ],
 )
 def test_a_feature_makes_the_same_bytes(name, lane, workdir):
     if name in PACKAGES:

@@ -104,6 +104,7 @@ rule both:
 """
 
 
+@pytest.mark.long
 def test_results_of_other_workflows_come_from_the_cache(workdir):
     cache = workdir.path.parent / "cache"
     cache.mkdir()

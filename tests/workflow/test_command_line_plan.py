@@ -172,6 +172,7 @@ rule good:
 """
 
 
+@pytest.mark.long
 def test_what_a_failed_job_left_is_never_taken_for_its_output(workdir):
     workdir.write("Snakefile", FAILING.replace("BAD", "1"))
 
@@ -193,6 +194,7 @@ rule a:
 """
 
 
+@pytest.mark.long
 def test_an_incomplete_file_is_made_again_when_told(workdir):
     started, gate = workdir.path.parent / "started", workdir.path.parent / "gate"
     os.mkfifo(started)

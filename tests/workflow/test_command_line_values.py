@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 VALUES = """
 import json
 
@@ -125,6 +127,7 @@ group-components: [ab=2]
 """
 
 
+@pytest.mark.long
 def test_profiles_groups_and_a_command_before(workdir):
     workdir.write("Snakefile", GROUPED)
     workdir.write("config.yaml", "word: in the file\nmore: in the file\n")

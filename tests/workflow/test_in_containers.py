@@ -123,6 +123,7 @@ def everything(*folders: Path) -> dict[str, bytes | str]:
     return found
 
 
+@pytest.mark.long
 def test_any_path_gives_the_same_files_as_without_containers(boxed, tmp_path):
     project, shared = tmp_path / "project", tmp_path / "shared"
     (project / "scripts").mkdir(parents=True)

@@ -74,7 +74,7 @@ def running(workdir) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("which", ["batch", "blob", "both"])
+@pytest.mark.parametrize("which", [*(pytest.param(one, marks=pytest.mark.long) for one in ("batch", "blob")), "both"])
 def test_the_first_ends_the_run_soon(workdir, proxies, which):
     hanging_now = [proxy for name, proxy in proxies.items() if which in (name, "both")]
     with running(workdir) as process:

@@ -189,6 +189,7 @@ def test_what_is_a_blob_already_does_not_go_up_again(work):
     assert uploads["source_files"] >= 1
 
 
+@pytest.mark.long
 def test_one_pool_that_is_there(work, batch):
     """It is asked what it is: slots, size, nodes."""
     container = models.BatchContainerConfiguration(type="dockerCompatible")
@@ -259,6 +260,7 @@ rule unformatted:
     assert all(" ".join(problem.split()) in flat for problem in plan["refused"])
 
 
+@pytest.mark.long
 def test_checkpoints_and_nothing_to_do(work):
     work.write(
         "Snakefile",

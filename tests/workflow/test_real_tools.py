@@ -69,6 +69,7 @@ def made(folder: Path) -> dict[str, object]:
     return {name: content for name, content in snapshot(folder).items() if not name.startswith("logs/")}
 
 
+@pytest.mark.long
 def test_reads_are_mapped_and_variants_called_as_without_azure(workdir):
     shutil.copytree(WORKFLOW, workdir.path, dirs_exist_ok=True)
     write_inputs(workdir.path)

@@ -318,6 +318,7 @@ rule in_params:
 """
 
 
+@pytest.mark.long
 def test_what_belongs_around_a_command(workdir):
     workdir.write("Snakefile", AROUND)
     workdir.write("scripts/tool.sh", "#!/bin/sh\necho tool; cat\n").chmod(0o755)

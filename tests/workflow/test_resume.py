@@ -235,6 +235,7 @@ def test_a_task_of_old_code_is_ended(killed):
     assert killed.starts() == {"held0": 2}
 
 
+@pytest.mark.long
 def test_what_has_finished_stays_until_it_is_asked_for(killed):
     """Also where blobs that nothing needs are removed at once, and from another Batch job."""
     killed.write(CHANGING)
@@ -263,6 +264,7 @@ def test_a_failure_meanwhile_is_told_and_the_job_can_run_again(killed):
     assert killed.starts() == {"a": 2}
 
 
+@pytest.mark.long
 def test_another_pool_or_no_lock_takes_over_nothing_that_runs(killed):
     killed.write(HELD)
     killed.kill_when("held0.txt", states={"running": 1})
@@ -278,6 +280,7 @@ def test_another_pool_or_no_lock_takes_over_nothing_that_runs(killed):
     assert f"Ended Batch job {left}, which a run that was killed has left." in text
 
 
+@pytest.mark.long
 def test_a_service_that_dies_with_the_controller_leaves_what_has_finished(killed):
     killed.write(CHANGING)
     killed.workdir.write("in.txt", "old\n")

@@ -187,6 +187,7 @@ rule again:
 """
 
 
+@pytest.mark.long
 def test_single_files_in_storage_beside_staged_ones(cloud):
     """Input functions that read files of the controller's are evaluated there alone."""
     cloud.workdir.write("Snakefile", MIXED)
@@ -241,6 +242,7 @@ rule piped:
 """
 
 
+@pytest.mark.long
 def test_checkpoints_pipes_shadows_scripts(cloud):
     """A checkpoint's output is read by the user's own function, here."""
     cloud.workdir.write("Snakefile", FEATURES)

@@ -227,6 +227,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(prepared):
     assert prepared.blobs("inputs/") <= input_blob(prepared, "in/0.txt", "in/1.txt")
 
 
+@pytest.mark.long
 def test_workdirs_share_a_blob_container(prepared):
     twin = type(prepared)(prepared.path.parent / "twin", prepared.service)
     shutil.copytree(prepared.path, twin.path)

@@ -62,7 +62,7 @@ class Executor(RemoteExecutor):
     """``--executor azurebatch``."""
 
     workflow: Workflow
-    logger: logging.Logger  # type: ignore[assignment]  # declared as less than it is (source: snakemake 9.23 to 9.27)
+    logger: logging.Logger  # type: ignore[assignment]  # declared as less than it is (source: snakemake 9.27)
 
     def __init__(self, workflow: Workflow, logger: LoggerExecutorInterface) -> None:
         self._waker = Waker()

@@ -62,6 +62,14 @@ class Ask:
     tasks: int
 
 
+def wanted_first(demand: Demand, known: Ask) -> Demand:
+    """What the first line is written for. ``known``: what is ready, though not all of it was handed over yet.
+
+    Asked for less, the pool could not be asked for more until the pause is over.
+    """
+    return replace(demand, nodes=max(demand.nodes, known.nodes), tasks=max(demand.tasks, known.tasks))
+
+
 def look(held: Held, demand: Demand, now_s: float, most: int, terms: Terms) -> tuple[Held, Ask | None]:
     """What is known now, and the line that is to be written, if any. ``most``: nodes that the pool may have."""
     wanted = min(max(demand.nodes, min(demand.busy_nodes, held.nodes)), most)

@@ -39,12 +39,12 @@ class Needs:
     pool: str | None = None  #: asked for by name or id
     vm_size: str | None = None  #: asked for
     may_be_spot: bool = True
-    members: tuple[str, ...] = ()  #: rules of a group; empty: there is the one rule
+    members: tuple[str, ...] = ()  #: rules of a group, each once; empty: there is the one rule
 
     @property
     def rules(self) -> tuple[str, ...]:
         """Names of the rules, each once."""
-        return tuple(dict.fromkeys(self.members)) or (self.rule,)
+        return self.members or (self.rule,)
 
 
 def read_needs(
@@ -69,7 +69,7 @@ def read_needs(
         pool=_text(resources, POOL_RESOURCE),
         vm_size=_text(resources, VM_SIZE_RESOURCE),
         may_be_spot=_may_be_spot(rule, resources, problems),
-        members=tuple(members),
+        members=tuple(dict.fromkeys(members)),
     )
     return needs, problems
 

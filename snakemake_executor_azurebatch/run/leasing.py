@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snakemake_executor_azurebatch.errors import ServiceError
-from snakemake_executor_azurebatch.pools.lease import Ask, Demand, Held, Terms, look, refused, written
+from snakemake_executor_azurebatch.pools.lease import Ask, Demand, Held, Terms, look, refused, wanted_first, written
 from snakemake_executor_azurebatch.pools.planning import nodes_for
 from snakemake_executor_azurebatch.pools.scaling import NotNow, RunsLine
 
@@ -140,11 +140,8 @@ class Leasing:
         now_s, bounds = time.monotonic(), self._line.bounds
         demand = self._wants.demand(bounds.slots)
         if not self._held.is_written:
-            # Asked for less at first, the pool could not be asked for more until the pause is over.
-            demand = replace(
-                demand, nodes=max(demand.nodes, self._first.nodes), tasks=max(demand.tasks, self._first.tasks)
-            )
-            if not demand.tasks:
+            demand = wanted_first(demand, self._first)
+            if not demand.tasks:  # a line for nothing would have to be waited for, too
                 return
         if self._is_due.is_set():
             self._is_due.clear()

@@ -51,14 +51,14 @@ class Placing:
             resources, threads = dict(job.resources.items()), int(job.threads)
         except WorkflowError:  # Snakemake says it better, when the job is ready
             return None, []
-        return self.find(name, threads, resources, image, _rules(job.rule.name for job in members(job)))
+        return self.find(name, threads, resources, image, [str(job.rule.name) for job in members(job)])
 
     def placed(self, request: JobRequest) -> JobRequest:
         """The request with its share of a node. Raises AzureBatchError where there is no node for it."""
         if not self._capacities:
             return request
         image = request.way.image if request.way else None
-        rules = _rules(member["rule"] for member in request.members)
+        rules = [str(member["rule"]) for member in request.members]
         found, problems = self.find(request.name, request.threads, request.resources, image, rules)
         if found is None:
             raise AzureBatchError("\n".join(problems))
@@ -73,10 +73,6 @@ class Placing:
         if isinstance(found, Misfit):
             problems.append(found.text)
         return None if problems or isinstance(found, Misfit) else found, problems
-
-
-def _rules(names: Iterable[object]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(str, names)))
 
 
 def share_of(placement: Placement) -> Share:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from snakemake_executor_azurebatch.pools.lease import Ask, Demand, Held, Terms, look, refused, written
+from snakemake_executor_azurebatch.pools.lease import Ask, Demand, Held, Terms, look, refused, wanted_first, written
 
 TERMS = Terms()
 HELD = Held(nodes=4, tasks=16, changed_s=0.0)
@@ -26,6 +26,16 @@ def seen(held, demands, *, most=MOST):
 
 def test_more_is_asked_for_at_once():
     assert look(Held(), Demand(3, 9), 0.0, MOST, TERMS)[1] == Ask(3, 9)
+
+
+@pytest.mark.parametrize(
+    ("demand", "first"),
+    [(Demand(0, 0), Demand(3, 9)), (Demand(1, 4, 2), Demand(3, 9, 2)), (Demand(5, 20), Demand(5, 20))],
+)
+def test_the_first_line_is_for_all_that_is_ready(demand, first):
+    assert wanted_first(demand, Ask(3, 9)) == first
+    assert not Held().is_written
+    assert written(Ask(3, 9), 0.0).is_written
 
 
 def test_two_changes_are_half_a_minute_apart():

@@ -13,6 +13,7 @@
     clock, simulation, faultinjection, admin (and its client: control), testing
                          what makes it good for tests
     agent                runs tasks
+    programs             runs other programs: Node.js, container engines
 
 It shares no code with the client side of this package, so that one misreading of the service cannot hide
 in both.

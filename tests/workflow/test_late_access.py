@@ -12,7 +12,8 @@ from snakemake_executor_azurebatch.node.protocol import Product
 from snakemake_executor_azurebatch.options import read_options
 from snakemake_executor_azurebatch.run.access import TaskAccess
 from snakemake_executor_azurebatch.run.records import read_records
-from snakemake_executor_azurebatch.run.run import Reports, Run
+from snakemake_executor_azurebatch.run.reporting import Reports
+from snakemake_executor_azurebatch.run.run import Run
 from snakemake_executor_azurebatch.run.session import Place, Session, open_session
 from snakemake_executor_azurebatch.settings import ExecutorSettings
 from snakemake_executor_azurebatch.staging.grants import RenewedGrant

@@ -19,7 +19,8 @@ from snakemake_executor_azurebatch.options import read_options
 from snakemake_executor_azurebatch.run.explain import ADVICE
 from snakemake_executor_azurebatch.run.judge import Cause
 from snakemake_executor_azurebatch.run.records import FILE, read_records
-from snakemake_executor_azurebatch.run.run import Reports, Run
+from snakemake_executor_azurebatch.run.reporting import Reports
+from snakemake_executor_azurebatch.run.run import Run
 from snakemake_executor_azurebatch.run.session import Place, Session, open_session
 from snakemake_executor_azurebatch.run.summary import Part
 from snakemake_executor_azurebatch.settings import ExecutorSettings

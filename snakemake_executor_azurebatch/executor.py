@@ -38,7 +38,8 @@ from snakemake_executor_azurebatch.run.fingerprint import work_of_one
 from snakemake_executor_azurebatch.run.moving import ToDedicated
 from snakemake_executor_azurebatch.run.placing import Placing
 from snakemake_executor_azurebatch.run.records import shown
-from snakemake_executor_azurebatch.run.run import Reports, Run
+from snakemake_executor_azurebatch.run.reporting import Reports
+from snakemake_executor_azurebatch.run.run import Run
 from snakemake_executor_azurebatch.run.runs import Runs
 from snakemake_executor_azurebatch.run.session import Place, Session, open_session
 from snakemake_executor_azurebatch.run.several import Several, open_several
@@ -153,16 +154,14 @@ class Executor(RemoteExecutor):
     def handle_job_error(self, job: Job) -> None:
         """Give back what a failed job was to update: Snakemake deletes a failed job's outputs."""
         self._settled(job, is_done=False)
-        for path in self._backed_up & _updated(job):
+        for path in self._take_backed_up(job):
             self.workflow.persistence.restore_output(path)
-        self._backed_up -= _updated(job)
 
     def handle_job_success(self, job: Job) -> None:
         """Drop the copies of what the job has updated. Snakemake has noted the end of the job by now."""
         self._settled(job, is_done=True)
-        for path in self._backed_up & _updated(job):
+        for path in self._take_backed_up(job):
             self.workflow.persistence.cleanup_backup(path)
-        self._backed_up -= _updated(job)
 
     def _detail(self, row: Mapping[str, Any]) -> None:
         if self.logger.isEnabledFor(logging.DEBUG):
@@ -312,6 +311,13 @@ class Executor(RemoteExecutor):
             key = self._keys.pop(job, None)
         if key is not None and self._run is not None:
             self._run.settled(key, is_done=is_done)
+
+    def _take_backed_up(self, job: Job) -> set[Path]:
+        if not self._backed_up:
+            return set()
+        taken = self._backed_up & _updated(job)
+        self._backed_up -= taken
+        return taken
 
     def _placed(self, key: str) -> None:
         """What Snakemake does on the node only, done for the copies here. May raise StagingError."""

@@ -102,7 +102,7 @@ class Reader:
     def read(
         self, job: Job, *, key: str, script: str, unneeded: Iterable[str], environment: Mapping[str, str]
     ) -> JobRequest:
-        """Read one job. ``unneeded``: temporary outputs that no other job needs.
+        """Read one job. ``unneeded``: temporary outputs that no other job needs; ``script``: "" for a rendered one.
 
         Raises AzureBatchError for outputs that cannot be brought back.
         """
@@ -119,7 +119,7 @@ class Reader:
             inputs=tuple(self._inputs(jobs)),
             outputs=tuple(self._outputs(jobs, unneeded)),
             logs=tuple(self._product(f, optional=True) for member in jobs for f in member.log if _travels(f)),
-            pins=tuple(self._pin(member) for member in jobs),
+            pins=tuple(self._pin(member) for member in jobs) if script else (),
             environment=environment,
             members=tuple({"rule": str(m.rule.name), "wildcards": _wildcards(m)} for m in jobs),
             attempt=int(job.attempt),

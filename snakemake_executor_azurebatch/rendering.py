@@ -112,7 +112,7 @@ def render(job: Job, workflow: Workflow) -> Rendered:
             raise AzureBatchError(f"rule {job.rule.name}: the shell command cannot be formatted: {error}") from error
     environment = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
     environment.update(dict.fromkeys(TMPDIR_VARIABLES, tmpdir) if tmpdir else {})
-    return Rendered(texts, tuple(_shells(resources.get("shell_exec"))), tmpdir, environment)
+    return Rendered(texts, _shells(resources.get("shell_exec")), tmpdir, environment)
 
 
 def uses_source_cache(rendered: Rendered, workflow: Workflow) -> bool:
@@ -164,17 +164,20 @@ def _arguments(run: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(name for name, one in inspect.signature(run).parameters.items() if one.default is one.empty)
 
 
-def _shells(shell_exec: str | None) -> Iterator[Shell]:
+def _shells(shell_exec: str | None) -> tuple[Shell, ...]:
     """What Snakemake would start the command with; then ``sh`` for images that have no bash."""
     from snakemake.shell import shell
 
     executable = str(shell_exec or shell.get_executable() or "sh")
     prefix, suffix = shell._get_process_prefix(executable), shell._process_suffix  # noqa: SLF001 (no public ones)
     if shell_exec is None and PurePath(executable).name == "bash":
-        yield Shell("bash", ["-c"], prefix, suffix)
-        yield Shell("sh", ["-e", "-c"], shell._process_prefix or "", suffix)  # noqa: SLF001
-    else:
-        yield Shell(executable, ["-c"], prefix, suffix)
+        return _bash_or_sh(prefix, shell._process_prefix or "", suffix)  # noqa: SLF001
+    return (Shell(executable, ["-c"], prefix, suffix),)
+
+
+@functools.cache
+def _bash_or_sh(bash_prefix: str, sh_prefix: str, suffix: str) -> tuple[Shell, ...]:
+    return Shell("bash", ["-c"], bash_prefix, suffix), Shell("sh", ["-e", "-c"], sh_prefix, suffix)
 
 
 def _node_tmpdir(job: Job) -> str:

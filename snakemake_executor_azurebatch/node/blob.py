@@ -16,7 +16,7 @@ import http.client
 import os
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterator, Optional, Sequence, Tuple, TypeVar
 from urllib.parse import quote, urlsplit
@@ -111,6 +111,28 @@ class Container:
         """The whole of a small blob, checked against its own MD5. Raises BlobError."""
         return self.read(name, _whole)
 
+    def ask(self, name: str) -> Callable[[], bytes]:
+        """Ask for the whole of a small blob, and return at once: what is returned waits for it, and does as ``get``.
+
+        It is to be called by the same thread, which asks for nothing else here in between.
+        """
+        request = Request("GET", name)
+        connection, used = self.connections.take()
+        try:
+            with self._using(connection, used, request):
+                self._request(connection, request)
+        except (_Transient, BlobError):
+            return lambda: self.get(name)
+
+        def answer() -> bytes:
+            try:
+                with self._using(connection, used, request):
+                    return self._received(connection, request, _whole)
+            except _Transient:
+                return self.get(name)
+
+        return answer
+
     def read(self, name: str, consume: Consume[T], span: Optional[Tuple[int, int]] = None, etag: str = "") -> T:
         """Hand the response to ``consume``, again from the start when the connection breaks.
 
@@ -175,21 +197,31 @@ class Container:
 
     def _once(self, request: Request, consume: Consume[T]) -> T:
         connection, used = self.connections.take()
+        with self._using(connection, used, request):
+            self._request(connection, request)
+            return self._received(connection, request, consume)
+
+    @contextmanager
+    def _using(self, connection: http.client.HTTPConnection, used: bool, request: Request) -> Iterator[None]:
+        """A connection that is not used again after anything went wrong: the rest of an answer may be on its way."""
         try:
-            response = self._answer(connection, request)
-            if response.status >= 300:
-                self._refuse(request, response)
-            result = consume(response)
-            response.read()
+            yield
         except (OSError, http.client.HTTPException) as error:
             self.connections.drop(connection)
             raise self._broken(request, error, used) from None
         except BaseException:
-            self.connections.drop(connection)  # the rest of the answer is still on its way
+            self.connections.drop(connection)
             raise
+
+    def _received(self, connection: http.client.HTTPConnection, request: Request, consume: Consume[T]) -> T:
+        response = connection.getresponse()
+        if response.status >= 300:
+            self._refuse(request, response)
+        result = consume(response)
+        response.read()
         return result
 
-    def _answer(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
+    def _request(self, connection: http.client.HTTPConnection, request: Request) -> None:
         query = "&".join(part for part in (self._sas, request.query) if part)
         target = "%s/%s?%s" % (self._path, quote(request.name, safe="/~", errors="surrogateescape"), query)
         target = self.connections.target_prefix + target
@@ -199,7 +231,6 @@ class Container:
         # a server that refuses may close before it read everything, but has said why
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(request.method, target, body=_pieces(request.body), headers=headers)
-        return connection.getresponse()
 
     def _refuse(self, request: Request, response: http.client.HTTPResponse) -> None:
         code = response.headers.get("x-ms-error-code") or response.reason

@@ -78,6 +78,8 @@ def works_in(work: str) -> set[str]:
 
 def canonical(script: str) -> list[list[str]]:
     """A call with the values of each option in order: Snakemake writes sets (seen with snakemake 9.27.1)."""
+    if not script:  # of a job with a rendered command
+        return []
     try:
         words = shlex.split(script)
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,11 +57,34 @@ class Finisher:
     patience: Patience  #: with blob storage
     pool: Executor  #: downloads
 
-    def bring_back(self, request: JobRequest, sighting: Sighting, *, access_ended: bool = False) -> Finished:
-        """Judge the task and bring back what it left; ``access_ended``: that to blob storage, before it started."""
-        record, began_s, evidence = None, time.monotonic(), Evidence()
+    def records(self, requests: Iterable[JobRequest]) -> dict[str, CommitRecord]:
+        """The commit records of completed tasks, by key, as far as they can be had quickly."""
+        keys = {
+            record_blob(destination(request.key, self.store.prefix)): request.key
+            for request in requests
+            if not moves_by_batch(request)
+        }
+        found: dict[str, CommitRecord] = {}
+        for blob, data in self.store.read_at_once(keys).items():
+            with contextlib.suppress(ProtocolError):  # read once more, it is told of
+                found[keys[blob]] = CommitRecord.from_json(decode(data))
+        return found
+
+    def bring_back(
+        self,
+        request: JobRequest,
+        sighting: Sighting,
+        record: CommitRecord | None = None,
+        *,
+        access_ended: bool = False,
+    ) -> Finished:
+        """Judge the task and bring back what it left.
+
+        ``record``: where it is known; ``access_ended``: that to blob storage, before it started.
+        """
+        began_s, evidence = time.monotonic(), Evidence()
         try:
-            record = self.patience(lambda: self._record(request))
+            record = record or self.patience(lambda: self._record(request))
             if record is not None and is_done(record):
                 self.patience(lambda: self._outputs_back(request, record))
             if record is not None:
@@ -119,6 +142,8 @@ class Finisher:
 
     def _logs_back(self, request: JobRequest, record: CommitRecord) -> Evidence:
         """The rule's own ``log:`` files in any case; the task's streams where it failed."""
+        if not record.logs and not record.streams:
+            return Evidence(peak_memory_bytes=record.peak_memory_bytes, memory_asked=_memory_asked(request))
         saved_in = self.logs_dir / request.key
         back = bring_back_logs(
             self.store, record, self.start_folder, wanted=request.logs, streams_folder=saved_in, pool=self.pool
@@ -131,6 +156,11 @@ class Finisher:
             peak_memory_bytes=record.peak_memory_bytes,
             memory_asked=_memory_asked(request),
         )
+
+
+def is_at_hand(record: CommitRecord) -> bool:
+    """Whether nothing is to be fetched any more: the record of a task that went well has all that it left."""
+    return is_done(record) and not record.logs and all(stored.content is not None for stored in record.outputs)
 
 
 def _shown(path: Path) -> Path:

@@ -7,7 +7,6 @@ from a salt that is in it, so that a new ledger gives new ids.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 import time
@@ -17,10 +16,9 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-FILE = "ledger.sqlite"
+from snakemake_executor_azurebatch.sqlite_file import Kind, move_aside, open_file, write
 
-VERSION = 1
-APPLICATION_ID = 0x534D4C47  #: "SMLG": tells our file from any other SQLite file
+FILE = "ledger.sqlite"
 
 #: What an open row is worth nothing after: Azure Batch forgets tasks and nodes their files (source: Azure Batch
 #: documentation, retention time of tasks: seven days), and blobs are not to stay for ever.
@@ -28,7 +26,7 @@ OPEN_AT_MOST_S = 14 * 24 * 3600.0
 
 OPEN, DONE, FAILED, ENDED = "open", "done", "failed", "ended"
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE tasks (
     task_id TEXT PRIMARY KEY, batch_job_id TEXT NOT NULL, store_id TEXT NOT NULL, work TEXT NOT NULL,
     fingerprint TEXT NOT NULL, attempt INTEGER NOT NULL, generation INTEGER NOT NULL, staging TEXT NOT NULL,
@@ -40,9 +38,14 @@ CREATE TABLE batch_jobs (
     batch_job_id TEXT PRIMARY KEY, store_url TEXT NOT NULL, grant_id TEXT NOT NULL, since REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE salt (salt TEXT NOT NULL);
-PRAGMA user_version = {VERSION};
-PRAGMA application_id = {APPLICATION_ID};
 """
+
+
+def _salted(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO salt VALUES (?)", (uuid.uuid4().hex,))
+
+
+_KIND = Kind("ledger", _SCHEMA, version=1, application_id=0x534D4C47, filled=_salted)  # "SMLG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,7 @@ class Ledger:
                 if is_durable is not self._is_durable:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
                     self._is_durable = is_durable
-                self._connection.execute("BEGIN IMMEDIATE")
-                with self._connection:  # commits, or rolls back
-                    self._connection.executemany(statement, rows)
+                write(self._connection, statement, rows)
             except sqlite3.ProgrammingError:
                 return  # closed: what was not noted is asked for by the next run
             except sqlite3.DatabaseError as error:
@@ -156,41 +157,11 @@ class Ledger:
 
     def _open_or_start_anew(self) -> sqlite3.Connection:
         try:
-            return _open(self._path)
+            return open_file(self._path, _KIND)
         except sqlite3.OperationalError as error:
             self._tell(error)
-            return _open(None)
+            return open_file(None, _KIND)
         except sqlite3.DatabaseError as error:
             self._tell(error)
-            self._path.replace(self._path.with_name(f"{self._path.name}.broken"))
-            for suffix in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            return _open(self._path)
-
-
-def _open(path: Path | None) -> sqlite3.Connection:
-    """Open or create the file; None means memory only. Raises sqlite3.DatabaseError for one that is not ours."""
-    connection = sqlite3.connect(path or ":memory:", timeout=10, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    with contextlib.closing(connection.execute("SELECT count(*) FROM sqlite_master")) as tables:
-        is_new = tables.fetchone()[0] == 0
-    if is_new:
-        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
-            connection.execute(statement)
-        connection.execute("INSERT INTO salt VALUES (?)", (uuid.uuid4().hex,))
-    marks = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-    connection.execute("COMMIT")
-    if marks != (APPLICATION_ID, VERSION):
-        raise sqlite3.DatabaseError("it is not a ledger of this version")
-    if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        raise sqlite3.DatabaseError("it is damaged")
+            move_aside(self._path)
+            return open_file(self._path, _KIND)

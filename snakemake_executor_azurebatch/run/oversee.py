@@ -35,10 +35,10 @@ FIRST_WHY_S = 60.0
 REQUEUES_S = 300.0
 MAX_WHY_S = 600.0
 
-#: What a Batch job is that runs no task any more; seen in its state, or as the code of a refusal.
 #: What another VM size may help against.
 _ELSEWHERE = (Cause.ALLOCATION, Cause.QUOTA)
 
+#: What a Batch job is that runs no task any more; seen in its state, or as the code of a refusal.
 ENDED_STATES = ("terminating", "completed", "deleting")
 ENDED_CODES = (JOB_NOT_FOUND, "JobCompleted", "JobBeingTerminated", "JobBeingDeleted")
 

@@ -34,6 +34,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ class Records:
         self._lock = threading.Lock()
         self._submitted: dict[str, datetime] = {}
         self._told = False
+        self._stream: FileIO | None = None
 
     def submitted(self, keys: list[str]) -> None:
         """Note the time: these jobs were handed over now."""
@@ -140,16 +142,37 @@ class Records:
             else:
                 self.totals.failed += 1
 
+    def close(self) -> None:
+        """Close the file. It is opened again where something more is to be kept."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
     def _append(self, line: str) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b", buffering=0) as stream:
-                cut_off = stream.seek(0, os.SEEK_END) and os.pread(stream.fileno(), 1, stream.tell() - 1) != b"\n"
-                stream.write((b"\n" if cut_off else b"") + line.encode() + b"\n")
+            if self._stream is None:
+                self._stream = _opened(self.path)
+            data = line.encode() + b"\n"
+            if self._stream.write(data) != len(data):
+                self._close()  # when it is opened again, this line is seen to be cut off
         except OSError as error:
+            self._close()
             if not self._told:
                 self._told = True
                 self._say(f"Warning: what tasks use cannot be kept in {self.path}: {error.strerror or error}")
+
+
+def _opened(path: Path) -> FileIO:
+    """The file at its end, after a line break where a crash has cut off the last line. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("a+b", buffering=0)
+    if stream.seek(0, os.SEEK_END) and os.pread(stream.fileno(), 1, stream.tell() - 1) != b"\n":
+        stream.write(b"\n")
+    return stream
 
 
 def line_of(common: Common, ended: Ended, submitted: datetime | None) -> dict[str, Any]:

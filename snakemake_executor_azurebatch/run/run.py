@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from snakemake_executor_azurebatch.daemons import DaemonPool, within
 from snakemake_executor_azurebatch.errors import ServiceError
 from snakemake_executor_azurebatch.jobs import JobRequest
-from snakemake_executor_azurebatch.node.protocol import CacheLimits, Sources
+from snakemake_executor_azurebatch.node.protocol import CacheLimits, CommitRecord, Sources
 from snakemake_executor_azurebatch.run.adopt import Fate
 from snakemake_executor_azurebatch.run.again import Again
+from snakemake_executor_azurebatch.run.arrivals import Arrivals, Steps
 from snakemake_executor_azurebatch.run.beginning import FirstUploads
 from snakemake_executor_azurebatch.run.collection import create_all
 from snakemake_executor_azurebatch.run.explain import Evidence, explain
@@ -30,16 +29,16 @@ from snakemake_executor_azurebatch.run.oversee import ENDED_CODES, Limits, Looks
 from snakemake_executor_azurebatch.run.patience import FIRST_PAUSE_S, OutOfPatience, Patience
 from snakemake_executor_azurebatch.run.prepare import Preparer
 from snakemake_executor_azurebatch.run.records import FILE, Common, Records
+from snakemake_executor_azurebatch.run.reporting import Reporter, Reports
 from snakemake_executor_azurebatch.run.session import Place, Session
 from snakemake_executor_azurebatch.run.submit import Submitter
-from snakemake_executor_azurebatch.run.summary import Part, part_of
+from snakemake_executor_azurebatch.run.summary import part_of
 from snakemake_executor_azurebatch.run.watch import Events, Sight, Watcher, count_in, look_at
 from snakemake_executor_azurebatch.staging.archive import build_archive, stage_sources
 from snakemake_executor_azurebatch.staging.provider import ProviderFiles
 from snakemake_executor_azurebatch.staging.quick import Quick
 from snakemake_executor_azurebatch.tasks import image_of, slots_of
 
-DOWNLOADERS = 8
 FETCHERS = 16  #: files that come back at the same time
 
 #: How long a cancelled run waits for what is under way, all in all: it may be requests to a service that hangs.
@@ -50,17 +49,6 @@ AGAIN_LOOKS = 5
 
 #: Tasks that were left on purpose go on so many times longer than those of a controller that was killed.
 LEFT_TIMES_LONGER = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Reports:
-    """Called at most once per job each, from any thread."""
-
-    placed: Callable[[str], None]  #: key of a job whose outputs stand in their places, before its success
-    succeeded: Callable[[str], None]  #: key
-    failed: Callable[[str, str], None]  #: key, what to tell the user
-    details: Callable[[Mapping[str, Any]], None]  #: a task that has ended, as it is kept: see ``run.records``
-    used: Callable[[Part], None] = lambda _: None  #: at the end, once: what was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +80,6 @@ class Run:
         self._mover = Mover(to_dedicated, session.options.troubles.spot_preemptions, say)
         self._cancelled = self._is_left = False
         self._farewell = Farewell(CANCEL_PATIENCE_S)
-        self._bringing = 0  #: completed tasks whose files are under way
         self._over: Failure | None = None  #: why no job can end well any more
         interval_s, patience_s = session.options.poll_interval_s, session.options.troubles.service_patience_s
         self._batch = Patience("Azure Batch", patience_s, say, min(FIRST_PAUSE_S, interval_s))
@@ -128,9 +115,13 @@ class Run:
             DaemonPool(FETCHERS, "azurebatch-fetch"),
         )
         self._again = Again(session.options.troubles.infrastructure_retries, AGAIN_LOOKS * interval_s)
-        self._downloaders = DaemonPool(DOWNLOADERS, "azurebatch-finish")
+        self._reporter = Reporter(self._report)
+        self._arrivals = Arrivals(Steps(self._read_records, self._bring_back, self._reporter.came))
         self._watcher = Watcher(
-            Sight(look_at(session.batch, session.job.job_id), count_in(session.batch, session.job.job_id)),
+            Sight(
+                look_at(session.batch, session.job.job_id, self._jobs.__contains__),
+                count_in(session.batch, session.job.job_id),
+            ),
             interval_s,
             Events(self._completed, self._give_up, say),
             self._batch,
@@ -204,7 +195,7 @@ class Run:
         None while files of completed tasks are under way. Raises ServiceError.
         """
         with self._lock:
-            if self._bringing:
+            if not self._reporter.is_idle:
                 return None
             self._is_left = True
         self._session.in_use.leave()
@@ -238,7 +229,9 @@ class Run:
         self._submitter.stop(self._farewell.left_s() if self._cancelled else None)
         self._watcher.stop(self._farewell.left_s() if self._cancelled else None)
         self._finish.pool.shutdown(wait=False)
-        self._downloaders.shutdown(wait=not self._cancelled, cancel_futures=self._cancelled)
+        self._arrivals.close(wait=not self._cancelled)
+        self._reporter.close(self._farewell.left_s() if self._cancelled else None)
+        self._records.close()
         if not self._cancelled:
             self._reports.used(part_of(self._session, self._records, self._again.count))
         if not self._is_left:  # else nothing of it is ended, and the process ends soon
@@ -250,17 +243,18 @@ class Run:
 
     def _completed(self, sighting: Sighting) -> None:
         with self._lock:
-            if self._cancelled or self._is_left:  # its downloaders are gone by now
+            if self._cancelled or self._is_left:  # nobody would take it any more
                 return
-            self._bringing += 1
+            self._reporter.coming()
         self._session.in_use.completed(sighting)
-        self._downloaders.submit(self._bring_back, sighting).add_done_callback(self._brought)
+        self._arrivals.add(sighting)
 
-    def _brought(self, _: Future[None]) -> None:
+    def _read_records(self, keys: Iterable[str]) -> Mapping[str, CommitRecord]:
         with self._lock:
-            self._bringing -= 1
+            requests = [request for key in keys if (request := self._jobs.get(key)) is not None]
+        return self._finish.records(requests)
 
-    def _bring_back(self, sighting: Sighting) -> None:
+    def _bring_back(self, sighting: Sighting, record: CommitRecord | None) -> None:
         with self._lock:
             request = self._jobs.get(sighting.task_id)
         if request is None:  # reported already
@@ -269,19 +263,20 @@ class Run:
             if self._again.is_handled(sighting):
                 self._watcher.add([request.key])
                 return
-            if (result := self._finish_or_repeat(request, sighting)) is None:
+            if (result := self._finish_or_repeat(request, sighting, record)) is None:
                 return
             failure = result.failure
         except Exception as error:  # noqa: BLE001 (whatever it was: a job that nobody reports would never end)
             failure = explain(request.key, Failure(Cause.BRING_BACK, repr(error)), Evidence())
-        self._report(request.key, failure)
+        self._reporter.add(request.key, failure)
 
-    def _finish_or_repeat(self, request: JobRequest, sighting: Sighting) -> _Result | None:
+    def _finish_or_repeat(self, request: JobRequest, sighting: Sighting, record: CommitRecord | None) -> _Result | None:
         """How the job has ended; None where there will be another try."""
         if sighting.requeues:
             times = "once" if sighting.requeues == 1 else f"{sighting.requeues} times"
             self._say(f"Azure Batch had to start task {request.key} again {times}: its node was lost or taken away.")
-        finished = self._finish.bring_back(request, sighting, access_ended=self._session.access.had_ended(sighting))
+        access_ended = self._session.access.had_ended(sighting)
+        finished = self._finish.bring_back(request, sighting, record, access_ended=access_ended)
         tries = self._again.tries(request.key)
         if finished.failure is not None and self._over is None:
             pause_s = self._again.take(sighting, finished.failure)

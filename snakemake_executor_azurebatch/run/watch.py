@@ -39,8 +39,11 @@ class Look(Protocol):
         ...
 
 
-def look_at(client: BatchClient, batch_job_id: str) -> Look:
-    """A look at the Batch service. It raises ServiceError."""
+def look_at(client: BatchClient, batch_job_id: str, is_open: Callable[[str], bool] = lambda _: True) -> Look:
+    """A look at the Batch service. It raises ServiceError.
+
+    Tasks that are not open are passed over: they were seen before, and most of a listing is of that kind.
+    """
 
     def look(since: datetime | None) -> Iterator[tuple[Sighting, datetime]]:
         wanted = "state eq 'completed'"
@@ -52,7 +55,8 @@ def look_at(client: BatchClient, batch_job_id: str) -> Look:
             found = client.list_tasks(batch_job_id, **how)
             for _ in found.by_page():
                 for task in rows:
-                    yield sighting_of(task), _time(task.get("stateTransitionTime")) or datetime.now(UTC)
+                    if is_open(task["id"]):
+                        yield sighting_of(task), _time(task.get("stateTransitionTime")) or datetime.now(UTC)
                 rows.clear()
 
     return look

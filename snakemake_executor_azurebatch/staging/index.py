@@ -18,14 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snakemake_executor_azurebatch.errors import StagingError
+from snakemake_executor_azurebatch.sqlite_file import Kind, move_aside, open_file, write
 from snakemake_executor_azurebatch.staging.stamps import Stamp
-
-VERSION = 2
-APPLICATION_ID = 0x534D4B42  #: "SMKB": tells our file from any other SQLite file
 
 MOST_SPELLED = 5
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE blobs (
     store_id TEXT NOT NULL, path TEXT NOT NULL,
     size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
@@ -34,9 +32,8 @@ CREATE TABLE blobs (
     start INTEGER, pack_bytes INTEGER NOT NULL,
     PRIMARY KEY (store_id, path)
 ) WITHOUT ROWID;
-PRAGMA user_version = {VERSION};
-PRAGMA application_id = {APPLICATION_ID};
 """
+_KIND = Kind("staging index", _SCHEMA, version=2, application_id=0x534D4B42)  # "SMKB"
 
 
 @dataclass(frozen=True)
@@ -119,11 +116,7 @@ class Index:
         values = [(self._store_id, path, blob) for path, blob in rows]
         with self._lock:
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                with self._connection:  # commits, or rolls back
-                    self._connection.executemany(
-                        "DELETE FROM blobs WHERE store_id = ? AND path = ? AND blob = ?", values
-                    )
+                write(self._connection, "DELETE FROM blobs WHERE store_id = ? AND path = ? AND blob = ?", values)
             except sqlite3.DatabaseError as error:
                 self._recover(error)
                 raise StagingError(f"the staging index could not be written: {error}") from error
@@ -146,9 +139,7 @@ class Index:
         """Run one statement for all rows. A full disk or a damaged file costs the memory of them, not the run."""
         with self._lock:
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                with self._connection:  # commits, or rolls back
-                    self._connection.executemany(statement, rows)
+                write(self._connection, statement, rows)
             except sqlite3.DatabaseError as error:
                 self._recover(error)
 
@@ -178,10 +169,7 @@ class Index:
             return _open(self._path)
 
     def _move_aside(self, error: sqlite3.DatabaseError) -> None:
-        broken = self._path.with_name(self._path.name + ".broken")
-        self._path.replace(broken)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        broken = move_aside(self._path)
         self._logger.warning(
             "The staging index %s was not usable (%s) and is now %s; files will be uploaded again as needed.",
             self._path,
@@ -214,32 +202,10 @@ def paths_of(text: str) -> list[str]:
 
 
 def _open(path: Path | None) -> sqlite3.Connection:
-    """Open or create the file; None means memory only. Raises sqlite3.DatabaseError for one that is not ours."""
-    connection = sqlite3.connect(path or ":memory:", timeout=10, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection = open_file(path, _KIND)
     # A power cut may lose the last rows but not the file: that costs uploads only.
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    with contextlib.closing(connection.execute("SELECT count(*) FROM sqlite_master")) as tables:
-        empty = tables.fetchone()[0] == 0
-    if empty:
-        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
-            connection.execute(statement)
-    marks = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-    connection.execute("COMMIT")
-    if marks != (APPLICATION_ID, VERSION):
-        raise sqlite3.DatabaseError("it is not a staging index of this version")
-    if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        raise sqlite3.DatabaseError("it is damaged")
+    return connection
 
 
 def _values(blob: BlobRef) -> tuple[object, ...]:

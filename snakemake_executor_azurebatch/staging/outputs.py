@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
@@ -48,7 +49,9 @@ def bring_back(
     """
     chosen = _chosen(record, wanted)
     with _placing(workdir):
-        moves = [(stored, place.beside(workdir / stored.path), workdir / stored.path) for stored in chosen]
+        targets = [workdir / stored.path for stored in chosen]
+        moves = [(stored, place.beside(target), target) for stored, target in zip(chosen, targets, strict=True)]
+    placed = 0
     try:
         with _pool(pool) as workers:
             alone = [(stored, temporary) for stored, temporary, _ in moves if stored.offset is None]
@@ -64,8 +67,9 @@ def bring_back(
             _give_one_time([temporary for _, temporary, _ in moves], newest_input_ns)
             for _, temporary, target in moves:
                 place.put_in_place(temporary, target)
+                placed += 1
     finally:
-        for _, temporary, _ in moves:
+        for _, temporary, _ in moves[placed:]:
             place.discard(temporary)
     return [target for _, _, target in moves]
 
@@ -111,12 +115,13 @@ def learn_outputs(index: Index, record: CommitRecord, workdir: Path, placed: Ite
         if stored is None:
             continue
         try:
-            stamp, mode = Stamp.of(target), target.stat().st_mode & 0o777
+            status = target.stat()
+            stamp = Stamp.from_status(status) if stat.S_ISREG(status.st_mode) else Stamp.of(target)
         except OSError:
             index.forget(str(target))  # removed meanwhile (temporary files): nothing to remember
             continue
         place_of = (stored.offset, stored.pack_bytes)
-        ref = BlobRef(stored.blob, stored.size_bytes, stored.md5, mode, stored.kind, *place_of)
+        ref = BlobRef(stored.blob, stored.size_bytes, stored.md5, status.st_mode & 0o777, stored.kind, *place_of)
         learned.append((str(target), stamp, ref))
     index.learn_all(learned)
 
@@ -139,8 +144,11 @@ def _chosen(record: CommitRecord, wanted: Sequence[Product]) -> list[StoredFile]
 def _give_one_time(temporaries: list[Path], at_least_ns: int) -> None:
     """One modification time for all, by the file system's own clock (which may differ from this machine's)."""
     newest_ns = at_least_ns
-    for temporary in temporaries:
-        if temporary.is_dir():
+    statuses = [temporary.lstat() for temporary in temporaries]
+    if len(statuses) == 1 and stat.S_ISREG(statuses[0].st_mode) and statuses[0].st_mtime_ns >= at_least_ns:
+        return  # nearly always: one file, and its time is that of its writing
+    for temporary, status in zip(temporaries, statuses, strict=True):
+        if stat.S_ISDIR(status.st_mode):
             _write_mark(temporary)
         os.utime(temporary)
         newest_ns = max(newest_ns, temporary.stat().st_mtime_ns)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -25,7 +26,12 @@ from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.staging.progress import amount
 
 TEMPORARY_PREFIX = ".smk-"
+#: What the system says where a folder would have to be replaced, or replaces something, which no single step can do.
+_NOT_REPLACED = (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{32}\.part")
+
+#: Of names that this process makes: no two processes have the same, and no name comes twice.
+_PROCESS, _NUMBERS = uuid.uuid4().hex[:16], itertools.count()
 
 _swept: set[Path] = set()
 _sweeping = threading.Lock()
@@ -37,7 +43,23 @@ def beside(target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
     _sweep_once(target.parent)
     # Not made from the target's own name: that may be as long as the file system allows.
-    return target.parent / f"{TEMPORARY_PREFIX}{_host()}-{os.getpid()}-{uuid.uuid4().hex}.part"
+    return target.parent / f"{TEMPORARY_PREFIX}{_host()}-{os.getpid()}-{_PROCESS}{next(_NUMBERS):016x}.part"
+
+
+def write_new(path: Path, content: bytes | memoryview, mode: int) -> None:
+    """Write a file that is not there yet, with these permission bits. Raises OSError.
+
+    By as few calls of the system as there can be: for each of them the interpreter lets other threads run.
+    """
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(number, rest) :]
+        if stat.S_IMODE(os.fstat(number).st_mode) != mode:  # by the process's umask
+            os.fchmod(number, mode)
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
@@ -94,18 +116,24 @@ def _host() -> str:
 
 def put_in_place(finished: Path, target: Path) -> None:
     """Rename ``finished`` to ``target``, replacing whatever is there (a link itself, not what it leads to)."""
-    if _is_real_directory(target) or (_is_real_directory(finished) and os.path.lexists(target)):
-        # A folder cannot be replaced in one step: it goes aside, and away once the new one stands.
-        aside = beside(target)
-        target.rename(aside)
-        try:
-            finished.rename(target)
-        except OSError:
-            aside.rename(target)
-            raise
-        discard(aside)
-    else:
+    try:
         finished.replace(target)
+    except OSError as error:
+        if error.errno not in _NOT_REPLACED:
+            raise
+        _replace_aside(finished, target)
+
+
+def _replace_aside(finished: Path, target: Path) -> None:
+    """What is there goes aside, and away once the new one stands."""
+    aside = beside(target)
+    target.rename(aside)
+    try:
+        finished.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    discard(aside)
 
 
 def discard(path: Path) -> None:

@@ -1,5 +1,8 @@
 """Small blobs by plain requests, with the access that tasks have: a sixth of what the Azure SDK takes for each.
 
+Several are asked for at once by one thread, over as many connections: for each wait of a thread of its own, the
+interpreter would be handed from one to the other.
+
 A run moves a manifest, a commit record and perhaps some small outputs for every job. What does not work at the first
 try is left to the SDK, which knows how to wait, and tells what is wrong in its own words.
 """
@@ -8,7 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 
 from snakemake_executor_azurebatch.node.blob import BlobError, Container
 from snakemake_executor_azurebatch.node.errors import StageError
@@ -20,6 +24,11 @@ SMALL_BYTES = 1 << 20
 PAUSE_S = 60.0
 AGENT = "snakemake-executor-plugin-azurebatch"
 
+#: What is asked for at once by one thread.
+CONNECTIONS = 16
+#: Access is renewed now and then. What is older than the last URLs to read and to write has nothing under way.
+MOST_URLS = 4
+
 _ONE_TRY = RetryPolicy(attempts=1, policy_grace_s=0.0)
 
 
@@ -30,19 +39,44 @@ class Quick:
         self._urls = urls
         self._stopping = stopping
         self._lock = threading.Lock()
-        self._known: dict[str, Container] = {}
+        self._known: dict[str, list[Container]] = {}
         self._not_before_s = 0.0
 
     def get(self, blob: str) -> bytes | None:
         """The content, checked against its MD5; None where the SDK is to be asked."""
-        return self._attempt(lambda: self._at(0).get(blob))
+        return self._attempt(lambda: self._at(0)[0].get(blob))
+
+    def get_all(self, blobs: Iterable[str]) -> dict[str, bytes]:
+        """The contents of these blobs, as ``get`` has them; the SDK is to be asked for those that are missing."""
+        found: dict[str, bytes] = {}
+        if self._rests():
+            return found
+        asked: deque[tuple[str, Container, Callable[[], bytes]]] = deque()
+        free = deque(self._at(0))
+
+        def take_one() -> None:
+            blob, container, answer = asked.popleft()
+            if (content := self._attempt(answer)) is not None:
+                found[blob] = content
+            free.append(container)
+
+        for blob in blobs:
+            if not free:
+                take_one()
+            if self._rests():  # what is asked by now has no good answer either
+                return found
+            container = free.popleft()
+            asked.append((blob, container, container.ask(blob)))
+        while asked:
+            take_one()
+        return found
 
     def put(self, blob: str, data: bytes, metadata: Mapping[str, str]) -> bool:
         """Store a blob, whether there is one already or not; False where the SDK is to be asked."""
         headers = {f"x-ms-meta-{name}": value for name, value in metadata.items()}
 
         def put() -> bytes:
-            self._at(1).put(blob, data, headers=headers)
+            self._at(1)[0].put(blob, data, headers=headers)
             return b"done"
 
         return self._attempt(put) is not None
@@ -51,11 +85,14 @@ class Quick:
         """Close every connection; the SDK is asked from now on."""
         self._not_before_s = float("inf")
         with self._lock:
-            for container in self._known.values():
-                container.close()
+            for containers in self._known.values():
+                _close(containers)
+
+    def _rests(self) -> bool:
+        return time.monotonic() < self._not_before_s
 
     def _attempt(self, step: Callable[[], bytes]) -> bytes | None:
-        if time.monotonic() < self._not_before_s:
+        if self._rests():
             return None
         try:
             return step()
@@ -64,11 +101,21 @@ class Quick:
                 self._not_before_s = max(self._not_before_s, time.monotonic() + PAUSE_S)
             return None
 
-    def _at(self, number: int) -> Container:
+    def _at(self, number: int) -> list[Container]:
+        """The same blob container several times, each with connections of its own."""
         url = self._urls()[number]
         with self._lock:
-            container = self._known.get(url)
-            if container is None:
-                container = self._known[url] = Container(url, _ONE_TRY, self._stopping)
-                container.connections.headers["User-Agent"] = AGENT
-            return container
+            containers = self._known.get(url)
+            if containers is None:
+                containers = [Container(url, _ONE_TRY, self._stopping) for _ in range(CONNECTIONS)]
+                for container in containers:
+                    container.connections.headers["User-Agent"] = AGENT
+                self._known[url] = containers
+                while len(self._known) > MOST_URLS:
+                    _close(self._known.pop(next(iter(self._known))))
+            return containers
+
+
+def _close(containers: Iterable[Container]) -> None:
+    for container in containers:
+        container.close()

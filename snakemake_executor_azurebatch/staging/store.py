@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import tarfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +212,10 @@ class BlobStore:
             data: bytes = content.readall()
         return data
 
+    def read_at_once(self, blobs: Iterable[str]) -> dict[str, bytes]:
+        """The contents of those small blobs that can be had at the first try; ``read_bytes`` is for the others."""
+        return self.quick.get_all(blobs) if self.quick is not None else {}
+
     def download(self, stored: StoredFile, target: Path) -> None:
         """Bring a file or folder to ``target``, verified and in one step. Raises StagingError, ServiceError."""
         with writing(stored.path, target):
@@ -241,12 +244,11 @@ class BlobStore:
             return
         with writing(stored.path, temporary):
             if stored.kind != DIRECTORY:
-                self._fetch_verified(stored, temporary)
-                temporary.chmod(stored.mode & 0o777)
+                self._fetch_verified(stored, temporary, stored.mode & 0o777)
                 return
             archive = place.beside(temporary)
             try:
-                self._fetch_verified(stored, archive)
+                self._fetch_verified(stored, archive, 0o600)
                 tarball.unpack(archive, temporary)
                 temporary.chmod(stored.mode & 0o777)
             except (tarfile.TarError, tarball.UnsafeArchiveError, EOFError) as error:
@@ -254,15 +256,10 @@ class BlobStore:
             finally:
                 place.discard(archive)
 
-    def _fetch_verified(self, stored: StoredFile, target: Path) -> None:
-        if (content := carried(stored)) is not None:
-            target.write_bytes(content)
+    def _fetch_verified(self, stored: StoredFile, target: Path, mode: int) -> None:
+        if (content := self._small(stored)) is not None:
+            place.write_new(target, content, mode)
             return
-        if self.quick is not None and stored.size_bytes <= SMALL_BYTES and not self.aborted:
-            data = self.quick.get(stored.blob)
-            if data is not None and _is_as_stored(data, stored):
-                target.write_bytes(data)
-                return
         with (
             calling(f"downloading {stored.path}"),
             self._moving("Downloading", stored.size_bytes) as moved,
@@ -273,6 +270,16 @@ class BlobStore:
         # Azure Batch stores large blobs without an MD5.
         if (found.size_bytes, found.md5) != (stored.size_bytes, stored.md5 or found.md5):
             raise unpacking.not_as_stored(stored, found.size_bytes, found.md5)
+        target.chmod(mode)
+
+    def _small(self, stored: StoredFile) -> bytes | None:
+        """The content of a small file, verified; None where it is to be fetched as larger ones are."""
+        if (content := unpacking.carried(stored)) is not None:
+            return content
+        if self.quick is None or stored.size_bytes > SMALL_BYTES or self.aborted:
+            return None
+        data = self.quick.get(stored.blob)
+        return data if data is not None and unpacking.is_as_stored(data, stored) else None
 
     def _upload_large(
         self, name: str, local: Path, known: Digests | None, overwrite: bool, unchanged: Callable[[], bool]
@@ -346,21 +353,6 @@ class BlobStore:
         except AlreadyExists:  # another run was quicker
             return self._metadata()
         return metadata
-
-
-def carried(stored: StoredFile) -> bytes | None:
-    """The content that a commit record has of a file; None where it has none, or not the right one."""
-    if stored.content is None:
-        return None
-    try:
-        content = base64.b64decode(stored.content, validate=True)
-    except ValueError:
-        return None
-    return content if _is_as_stored(content, stored) else None
-
-
-def _is_as_stored(data: bytes, stored: StoredFile) -> bool:
-    return len(data) == stored.size_bytes and stored.md5 in ("", digests.of_pieces([data]).md5)
 
 
 class _Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.node.packing import Span, spans_of
 from snakemake_executor_azurebatch.node.protocol import StoredFile
 from snakemake_executor_azurebatch.staging import digests
-from snakemake_executor_azurebatch.staging.place import writing
+from snakemake_executor_azurebatch.staging.place import write_new, writing
 
 #: A file of a pack, and the new name that it gets.
 Move = tuple[StoredFile, Path]
@@ -47,9 +48,7 @@ def _write(stored: StoredFile, content: memoryview, temporary: Path) -> None:
     if (len(content), md5) != (stored.size_bytes, stored.md5):
         raise not_as_stored(stored, len(content), md5)
     with writing(stored.path, temporary):
-        with temporary.open("xb") as stream:
-            stream.write(content)
-        temporary.chmod(stored.mode & 0o777)
+        write_new(temporary, content, stored.mode & 0o777)
 
 
 def not_as_stored(stored: StoredFile, size_bytes: int, md5: str) -> StagingError:
@@ -58,3 +57,19 @@ def not_as_stored(stored: StoredFile, size_bytes: int, md5: str) -> StagingError
         f"{stored.path} was not what the node stored: {stored.size_bytes} bytes with MD5 {stored.md5}"
         f" expected, {size_bytes} bytes{f' with MD5 {md5}' if md5 else ''} received (blob {stored.blob})"
     )
+
+
+def carried(stored: StoredFile) -> bytes | None:
+    """The content that a commit record has of a file; None where it has none, or not the right one."""
+    if stored.content is None:
+        return None
+    try:
+        content = base64.b64decode(stored.content, validate=True)
+    except ValueError:
+        return None
+    return content if is_as_stored(content, stored) else None
+
+
+def is_as_stored(data: bytes, stored: StoredFile) -> bool:
+    """Whether this is the content of a file; Azure Batch leaves some without an MD5."""
+    return len(data) == stored.size_bytes and stored.md5 in ("", digests.of_pieces([data]).md5)

@@ -53,3 +53,11 @@ def test_what_the_service_refuses_is_told(batch):
         list(look_at(batch, "no-such-job")(None))
 
     assert raised.value.code == "JobNotFound"
+
+
+def test_what_is_not_open_is_passed_over(ended):
+    ids = sorted(sighting.task_id for sighting, _ in look_at(ended.batch, ended.id)(None))
+
+    seen = [sighting.task_id for sighting, _ in look_at(ended.batch, ended.id, {ids[1]}.__contains__)(None)]
+
+    assert seen == [ids[1]]

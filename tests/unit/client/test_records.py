@@ -1,6 +1,7 @@
 """What tasks used is kept, one line each, whatever happens."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,8 +49,10 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def records(tmp_path, said) -> Records:
-    return Records(tmp_path / "state" / "tasks.jsonl", Common("run1", "job1", "pool1", "image:1"), said.append)
+def records(tmp_path, said) -> Iterator[Records]:
+    records = Records(tmp_path / "state" / "tasks.jsonl", Common("run1", "job1", "pool1", "image:1"), said.append)
+    yield records
+    records.close()
 
 
 def test_a_line_tells_all_about_a_task(records):
@@ -106,6 +109,7 @@ def test_a_task_whose_node_died_is_kept_too(records):
 
 def test_a_line_that_a_crash_cut_off_spoils_no_other(records):
     records.ended(ended("first"))
+    records.close()
     with records.path.open("a") as stream:
         stream.write('{"version":1,"task":"cut o')
 

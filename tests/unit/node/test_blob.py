@@ -158,6 +158,41 @@ def test_a_connection_closed_while_idle_costs_no_attempt(server: Server) -> None
     container.close()
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [Answer(hang_up=True), BUSY, Answer(200, b"hel", cut=True)],
+    ids=["closed-while-idle", "busy", "cut"],
+)
+def test_what_was_asked_before_is_asked_again_where_no_good_answer_comes(
+    server: Server, flaky: Container, trouble: Answer
+) -> None:
+    server.answers = [Answer(200, b"1"), trouble, Answer(200, b"2")]
+    assert flaky.get("a") == b"1"
+
+    assert flaky.ask("b")() == b"2"
+
+    assert server.seen[1].startswith("GET /c/b?")
+    assert server.seen[1] == server.seen[2]
+
+
+def test_a_blob_that_is_not_there_is_told_where_its_answer_is_awaited(server: Server, flaky: Container) -> None:
+    server.answers = [Answer(404, headers={"x-ms-error-code": "BlobNotFound"}), Answer(200, b"2")]
+    answer = flaky.ask("a")
+    with pytest.raises(BlobError, match="BlobNotFound"):
+        answer()
+    assert flaky.ask("b")() == b"2"
+
+
+def test_a_server_that_cannot_be_reached_is_told_where_its_answer_is_awaited(server: Server) -> None:
+    with serving() as gone:
+        url = gone.url
+    container = Container(url, RetryPolicy(attempts=1))
+    answer = container.ask("a")
+    with pytest.raises(BlobError, match="no answer from 127"):
+        answer()
+    container.close()
+
+
 def test_a_403_of_a_young_access_policy_is_tried_again(server: Server) -> None:
     refusal = Answer(403, headers={"x-ms-error-code": "AuthorizationFailure"})
     container = Container(server.url + "&si=run", RetryPolicy(attempts=1, first_wait_s=0.001, policy_grace_s=600))

@@ -1,0 +1,80 @@
+"""Completed tasks as they come: many at a time.
+
+Each wait of a thread hands the interpreter to another one, and where many threads wait for small things, that is
+most of what a job costs. So one thread reads the commit records of all that have come, and finishes the tasks that
+have left nothing else to be fetched. Those with something to fetch, and those with trouble, get a thread each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from snakemake_executor_azurebatch.daemons import DaemonPool
+from snakemake_executor_azurebatch.node.protocol import CommitRecord
+from snakemake_executor_azurebatch.run.finish import is_at_hand
+from snakemake_executor_azurebatch.run.judge import Sighting
+
+#: So many tasks are taken together at the most: all their records are in memory.
+MOST = 64
+#: Tasks that are finished at the same time, where there is something to fetch or to wait for.
+WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What is done with tasks. None of it raises anything but ``read``."""
+
+    read: Callable[[Iterable[str]], Mapping[str, CommitRecord]]  #: records by key, of those that can be had quickly
+    finish: Callable[[Sighting, CommitRecord | None], None]  #: once for each task, from any thread
+    finished: Callable[[], None]  #: after that
+
+
+class Arrivals:
+    """Takes tasks from any thread; ``add`` returns at once."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._come: deque[Sighting] = deque()
+        self._first = DaemonPool(1, "azurebatch-arrive")
+        self._workers = DaemonPool(WORKERS, "azurebatch-finish")
+        self._is_closed = threading.Event()
+
+    def add(self, sighting: Sighting) -> None:
+        """One more completed task."""
+        self._come.append(sighting)
+        self._first.submit(self._take)
+
+    def close(self, *, wait: bool) -> None:
+        """Return when everything is finished that has come; without ``wait`` nothing more is begun."""
+        if not wait:
+            self._is_closed.set()
+        self._first.shutdown(wait=wait, cancel_futures=not wait)
+        self._workers.shutdown(wait=wait, cancel_futures=not wait)
+
+    def _take(self) -> None:
+        some = [self._come.popleft() for _ in range(min(MOST, len(self._come)))]
+        if not some:
+            return  # taken with others before
+        for sighting, record in self._with_records(some):
+            if self._is_closed.is_set():
+                return
+            if record is not None and is_at_hand(record):
+                self._finish(sighting, record)
+            else:
+                self._workers.submit(self._finish, sighting, record)
+
+    def _with_records(self, some: list[Sighting]) -> list[tuple[Sighting, CommitRecord | None]]:
+        try:
+            records = self._steps.read([sighting.task_id for sighting in some])
+        except Exception:  # noqa: BLE001 (each is read by itself then, and what is wrong is told of)
+            records = {}
+        return [(sighting, records.get(sighting.task_id)) for sighting in some]
+
+    def _finish(self, sighting: Sighting, record: CommitRecord | None) -> None:
+        try:
+            self._steps.finish(sighting, record)
+        finally:
+            self._steps.finished()

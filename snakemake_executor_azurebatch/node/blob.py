@@ -75,7 +75,7 @@ class Request:
 
 
 class Container:
-    """One blob container. Safe to use from several threads: each has a connection of its own.
+    """One blob container. Safe to use from several threads.
 
     ``stopping`` set means: start nothing new, raise Interrupted.
     """
@@ -112,10 +112,7 @@ class Container:
         return self.read(name, _whole)
 
     def ask(self, name: str) -> Callable[[], bytes]:
-        """Ask for the whole of a small blob, and return at once: what is returned waits for it, and does as ``get``.
-
-        It is to be called by the same thread, which asks for nothing else here in between.
-        """
+        """Ask for the whole of a small blob, and return at once: what is returned waits for it, and does as ``get``."""
         request = Request("GET", name)
         connection, used = self.connections.take()
         try:
@@ -219,6 +216,7 @@ class Container:
             self._refuse(request, response)
         result = consume(response)
         response.read()
+        self.connections.give(connection)
         return result
 
     def _request(self, connection: http.client.HTTPConnection, request: Request) -> None:

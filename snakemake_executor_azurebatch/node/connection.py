@@ -1,4 +1,4 @@
-"""Connections to one HTTP server, one for each thread, directly or through the proxy that the environment names."""
+"""Connections to one HTTP server, used again and again, directly or through the proxy that the environment names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import base64
 import http.client
 import os
 import threading
-from typing import Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    import ssl
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -26,7 +29,7 @@ def proxy_for(scheme: str, host: str) -> Optional[str]:
 
 
 class Connections:
-    """Keeps one connection open in each thread that asks."""
+    """Keeps connections open. Safe to use from several threads: whoever takes one has it alone."""
 
     def __init__(self, base_url: str, timeout_s: float) -> None:
         parts = urlsplit(base_url)
@@ -36,9 +39,10 @@ class Connections:
         self._timeout_s = timeout_s
         proxy = proxy_for(parts.scheme, self.host)
         self._proxy = urlsplit(proxy) if proxy else None
-        self._local = threading.local()
+        self._free: List[http.client.HTTPConnection] = []
         self._open: List[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
+        self._trusted: Optional[ssl.SSLContext] = None
         #: what a request target begins with, and headers to send along
         self.target_prefix, self.headers = "", {}  # type: str, Dict[str, str]
         if self._proxy and not self._tls:
@@ -46,40 +50,57 @@ class Connections:
             self.headers = self._login()
 
     def take(self) -> Tuple[http.client.HTTPConnection, bool]:
-        """This thread's connection, and whether it was used before (the server may have closed it since)."""
-        known: Optional[http.client.HTTPConnection] = getattr(self._local, "connection", None)
-        if known is not None:
-            return known, True
+        """A connection, and whether it was used before (the server may have closed it since)."""
+        with self._lock:
+            if self._free:
+                return self._free.pop(), True  # the last that was used: others may have been closed by the server
         connection = self._connect()
-        self._local.connection = connection
         with self._lock:
             self._open.append(connection)
         return connection, False
 
+    def give(self, connection: http.client.HTTPConnection) -> None:
+        """Leave a connection to whoever takes one next: all of the last answer was read."""
+        with self._lock:
+            if connection in self._open:
+                self._free.append(connection)
+                return
+        connection.close()  # as all were meanwhile
+
     def drop(self, connection: http.client.HTTPConnection) -> None:
         """Close a connection that cannot be used again."""
         connection.close()
-        self._local.connection = None
         with self._lock:
             if connection in self._open:
                 self._open.remove(connection)
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close all connections."""
         with self._lock:
             for connection in self._open:
                 connection.close()
             self._open.clear()
-            self._local = threading.local()
+            self._free.clear()
 
     def _connect(self) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-        if self._proxy is None:
-            return kind(self.host, self._port, timeout=self._timeout_s)
-        connection = kind(self._proxy.hostname or "", self._proxy.port or 80, timeout=self._timeout_s)
-        if self._tls:
+        host, port = self.host, self._port
+        if self._proxy is not None:
+            host, port = self._proxy.hostname or "", self._proxy.port or 80
+        if not self._tls:
+            return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        connection = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._trust())
+        if self._proxy is not None:
             connection.set_tunnel(self.host, self._port, self._login())
         return connection
+
+    def _trust(self) -> ssl.SSLContext:
+        """The certificates to trust, read once: that takes longer than many a transfer."""
+        with self._lock:
+            if self._trusted is None:
+                import ssl
+
+                self._trusted = ssl.create_default_context()
+            return self._trusted
 
     def _login(self) -> Dict[str, str]:
         if self._proxy is None or not self._proxy.username:

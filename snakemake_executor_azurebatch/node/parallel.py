@@ -16,11 +16,9 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], workers: int) ->
 
     with ThreadPoolExecutor(min(workers, len(items))) as pool:
         futures = [pool.submit(work, item) for item in items]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:  # a signal may end the waiting
-            for future in futures:
-                future.cancel()
+        wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            future.cancel()
     for future in futures:
         error = None if future.cancelled() else future.exception()
         if error is not None:

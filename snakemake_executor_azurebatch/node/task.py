@@ -64,10 +64,7 @@ class Task:
     def run(self) -> int:
         """Do all of it. Returns the exit code of the process; raises nothing."""
         try:
-            try:
-                self._journey()
-            finally:
-                self._signals.shield()
+            self._signals.attend(self._journey)
         except Stopped as stop:
             self._record["reason"] = protocol.REASON_STOPPED
             self._fail(FAILURES[self._phase][0], 128 + stop.signum, "%s during %s" % (stop, self._phase))
@@ -90,6 +87,7 @@ class Task:
             manifest, workspace = self._set_up()
         with self._timings.measure("stage_in"):
             self._stage_in(manifest, workspace)
+        self._signals.check()
         with self._timings.measure("command"):
             self._run_command(manifest, workspace)
         self._phase = "stage_out"
@@ -264,5 +262,9 @@ def _without_sas(url: str) -> str:
 def run_task() -> int:
     """Run the task that this process's environment names. Returns the exit code."""
     signals = Signals()
-    signals.install()
-    return Task(os.environ, os.path.abspath(sys.argv[0]), signals, Limits()).run()
+    with signals.installed():
+        code = Task(os.environ, os.path.abspath(sys.argv[0]), signals, Limits()).run()
+    if signals.left_behind:  # the interpreter would wait for its threads
+        sys.stderr.flush()
+        os._exit(code)
+    return code

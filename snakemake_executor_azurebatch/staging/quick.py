@@ -39,34 +39,32 @@ class Quick:
         self._urls = urls
         self._stopping = stopping
         self._lock = threading.Lock()
-        self._known: dict[str, list[Container]] = {}
+        self._known: dict[str, Container] = {}
         self._not_before_s = 0.0
 
     def get(self, blob: str) -> bytes | None:
         """The content, checked against its MD5; None where the SDK is to be asked."""
-        return self._attempt(lambda: self._at(0)[0].get(blob))
+        return self._attempt(lambda: self._at(0).get(blob))
 
     def get_all(self, blobs: Iterable[str]) -> dict[str, bytes]:
         """The contents of these blobs, as ``get`` has them; the SDK is to be asked for those that are missing."""
         found: dict[str, bytes] = {}
         if self._rests():
             return found
-        asked: deque[tuple[str, Container, Callable[[], bytes]]] = deque()
-        free = deque(self._at(0))
+        container = self._at(0)
+        asked: deque[tuple[str, Callable[[], bytes]]] = deque()
 
         def take_one() -> None:
-            blob, container, answer = asked.popleft()
+            blob, answer = asked.popleft()
             if (content := self._attempt(answer)) is not None:
                 found[blob] = content
-            free.append(container)
 
         for blob in blobs:
-            if not free:
+            if len(asked) == CONNECTIONS:
                 take_one()
             if self._rests():  # what is asked by now has no good answer either
                 return found
-            container = free.popleft()
-            asked.append((blob, container, container.ask(blob)))
+            asked.append((blob, container.ask(blob)))
         while asked:
             take_one()
         return found
@@ -76,7 +74,7 @@ class Quick:
         headers = {f"x-ms-meta-{name}": value for name, value in metadata.items()}
 
         def put() -> bytes:
-            self._at(1)[0].put(blob, data, headers=headers)
+            self._at(1).put(blob, data, headers=headers)
             return b"done"
 
         return self._attempt(put) is not None
@@ -85,8 +83,8 @@ class Quick:
         """Close every connection; the SDK is asked from now on."""
         self._not_before_s = float("inf")
         with self._lock:
-            for containers in self._known.values():
-                _close(containers)
+            for container in self._known.values():
+                container.close()
 
     def _rests(self) -> bool:
         return time.monotonic() < self._not_before_s
@@ -101,21 +99,13 @@ class Quick:
                 self._not_before_s = max(self._not_before_s, time.monotonic() + PAUSE_S)
             return None
 
-    def _at(self, number: int) -> list[Container]:
-        """The same blob container several times, each with connections of its own."""
+    def _at(self, number: int) -> Container:
         url = self._urls()[number]
         with self._lock:
-            containers = self._known.get(url)
-            if containers is None:
-                containers = [Container(url, _ONE_TRY, self._stopping) for _ in range(CONNECTIONS)]
-                for container in containers:
-                    container.connections.headers["User-Agent"] = AGENT
-                self._known[url] = containers
+            container = self._known.get(url)
+            if container is None:
+                container = self._known[url] = Container(url, _ONE_TRY, self._stopping)
+                container.connections.headers["User-Agent"] = AGENT
                 while len(self._known) > MOST_URLS:
-                    _close(self._known.pop(next(iter(self._known))))
-            return containers
-
-
-def _close(containers: Iterable[Container]) -> None:
-    for container in containers:
-        container.close()
+                    self._known.pop(next(iter(self._known))).close()
+            return container

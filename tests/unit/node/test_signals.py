@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -14,9 +15,10 @@ from threading import Event, Thread
 import pytest
 
 from snakemake_executor_azurebatch.node import protocol
+from snakemake_executor_azurebatch.node.protocol import Manifest
 from snakemake_executor_azurebatch.node.signals import Signals
 
-from .harness import Site, products
+from .harness import Result, Site, products
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -124,37 +126,79 @@ def test_the_first_process_of_a_container_leaves_no_zombies(site: Site, tmp_path
     assert [site.blob(log.blob) for log in site.record().logs] == [b"0\n"]
 
 
-def test_a_signal_while_staging_in_leaves_a_record(site: Site) -> None:
-    asked = Event()
+@contextmanager
+def troubled(manifest: Manifest, trouble: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """The URL of a blob container that has a manifest and answers all else in its own way."""
 
-    class Unavailable(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if "manifest" in self.path:
                 body = manifest.to_json().encode()
                 self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
             else:
-                asked.set()
-                body = b""
-                self.send_response(503)
-                self.send_header("Retry-After", "100")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+                trouble(self)
 
         def log_message(self, *_args: object) -> None:
             pass
 
-    manifest = site.manifest("true", inputs=[site.file("a", b"1"), site.file("b", b"2")])
-    with ThreadingHTTPServer(("127.0.0.1", 0), Unavailable) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, args=[0.01])
         thread.start()
-        site.extra_environment = {protocol.ENV_READ_URL: f"http://127.0.0.1:{server.server_port}/c?sig=x"}
+        yield f"http://127.0.0.1:{server.server_port}/c?sig=x"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_signal_while_staging_in_leaves_a_record(site: Site) -> None:
+    asked = Event()
+
+    def unavailable(request: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        request.send_response(503)
+        request.send_header("Retry-After", "100")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    manifest = site.manifest("true", inputs=[site.file("a", b"1"), site.file("b", b"2")])
+    with troubled(manifest, unavailable) as url:
+        site.extra_environment = {protocol.ENV_READ_URL: url}
         process = site.start(manifest)
         asked.wait()
         process.send_signal(signal.SIGTERM)
         result = site.finish(process)
-        server.shutdown()
-        thread.join()
+    check_stopped_in_stage_in(site, result)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]], ids=["one", "several"])
+def test_a_transfer_that_does_not_end_is_left_behind(site: Site, tmp_path: Path, names: list[str]) -> None:
+    asked, over = Event(), Event()
+
+    def silent(_request: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        over.wait()
+
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        f"import sys; sys.path.insert(0, {str(site.stager)!r}); from stager import signals, task;"
+        "task.Signals = lambda: signals.Signals(leave_s=0.05); sys.exit(task.run_task())"
+    )
+    site.stager = driver
+    manifest = site.manifest("true", inputs=[site.file(name, b"1") for name in names], logs=products("log"))
+    with troubled(manifest, silent) as url:
+        site.extra_environment = {protocol.ENV_READ_URL: url}
+        process = site.start(manifest)
+        asked.wait()
+        process.send_signal(signal.SIGTERM)
+        result = site.finish(process)
+        over.set()
+    check_stopped_in_stage_in(site, result)
+    assert {stream.path for stream in site.record().streams} == {"stdout.txt", "stderr.txt"}
+
+
+def check_stopped_in_stage_in(site: Site, result: Result) -> None:
     record = site.record()
     assert result.exit_code == 128 + 15, result.stderr
     assert (record.phase, record.error_class, record.exit_code) == ("stage_in", protocol.ERROR_STAGE_IN, None)

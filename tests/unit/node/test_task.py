@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,11 +21,21 @@ SMALL = Limits(
 
 
 @pytest.fixture
-def run(site: Site) -> Callable[[Manifest], int]:
+def own_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(site: Site, own_signals: None) -> Callable[[Manifest], int]:
     def run(manifest: Manifest) -> int:
         site.upload(protocol.manifest_blob(DESTINATION), manifest.to_json().encode())
         site.wd.mkdir(exist_ok=True)
-        return Task(site.environment(), str(site.stager), Signals(), SMALL).run()
+        signals = Signals()
+        with signals.installed():
+            return Task(site.environment(), str(site.stager), signals, SMALL).run()
 
     return run
 

@@ -54,6 +54,8 @@ class _Writer(pickle.Pickler):
             return _make, (type(value).__name__, kept)
         if value is self._root:
             return NotImplemented
+        if isinstance(value, Enum):  # else some Pythons (seen with 3.11.2) write a call of getattr
+            return type(value), (value.value,)
         if isinstance(value, Run):
             return _run, (value.number,)
         if isinstance(value, Watched):

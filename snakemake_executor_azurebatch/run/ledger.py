@@ -12,7 +12,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ class Entry:
     since: float = 0.0
 
 
+#: All of an entry but its state and since when.
+_what = attrgetter(*(field.name for field in fields(Entry) if field.name not in ("state", "since")))
+
+
 @dataclass(frozen=True, slots=True)
 class BatchJobEntry:
     """One Batch job of this workdir. ``store_url``: of the blob container that its tasks have access to."""
@@ -90,7 +95,8 @@ class Ledger:
 
     def submitted(self, entries: Iterable[Entry]) -> None:
         """Note tasks that are going to be created. On disk when this returns, also if the power fails then."""
-        rows = [astuple(replace(entry, state=OPEN, since=time.time())) for entry in entries]
+        now_s = time.time()
+        rows = [(*_what(entry), OPEN, now_s) for entry in entries]
         self._write("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows, is_durable=True)
 
     def ended(self, task_ids: Iterable[str], state: str) -> None:

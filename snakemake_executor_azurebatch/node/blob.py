@@ -74,6 +74,25 @@ class Request:
     body: bytes = field(default=b"", repr=False)
 
 
+class Asked:
+    """A small blob that was asked for. What is not taken is to be dropped, or its connection stays open for nothing."""
+
+    def __init__(self, take: Callable[[], bytes], drop: Callable[[], None]) -> None:
+        self._take = take
+        self._drop = drop
+        self._is_taken = False
+
+    def take(self) -> bytes:
+        """Wait for the blob, and do as ``Container.get``. To be called once."""
+        self._is_taken = True
+        return self._take()
+
+    def drop(self) -> None:
+        """Do without the blob, where it was not taken."""
+        if not self._is_taken:
+            self._drop()
+
+
 class Container:
     """One blob container. Safe to use from several threads.
 
@@ -111,24 +130,24 @@ class Container:
         """The whole of a small blob, checked against its own MD5. Raises BlobError."""
         return self.read(name, _whole)
 
-    def ask(self, name: str) -> Callable[[], bytes]:
-        """Ask for the whole of a small blob, and return at once: what is returned waits for it, and does as ``get``."""
+    def ask(self, name: str) -> Asked:
+        """Ask for the whole of a small blob, and return at once."""
         request = Request("GET", name)
         connection, used = self.connections.take()
         try:
             with self._using(connection, used, request):
                 self._request(connection, request)
         except (_Transient, BlobError):
-            return lambda: self.get(name)
+            return Asked(lambda: self.get(name), lambda: None)
 
-        def answer() -> bytes:
+        def take() -> bytes:
             try:
                 with self._using(connection, used, request):
                     return self._received(connection, request, _whole)
             except _Transient:
                 return self.get(name)
 
-        return answer
+        return Asked(take, lambda: self.connections.drop(connection))
 
     def read(self, name: str, consume: Consume[T], span: Optional[Tuple[int, int]] = None, etag: str = "") -> T:
         """Hand the response to ``consume``, again from the start when the connection breaks.

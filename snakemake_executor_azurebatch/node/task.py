@@ -264,7 +264,6 @@ def run_task() -> int:
     signals = Signals()
     with signals.installed():
         code = Task(os.environ, os.path.abspath(sys.argv[0]), signals, Limits()).run()
-    if signals.left_behind:  # the interpreter would wait for its threads
-        sys.stderr.flush()
-        os._exit(code)
+        if signals.left_behind:  # the interpreter would wait for its threads
+            os._exit(code)
     return code

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from snakemake_executor_azurebatch.node.blob import BlobError, Container
+from snakemake_executor_azurebatch.node.blob import Asked, BlobError, Container
 from snakemake_executor_azurebatch.node.errors import StageError
 from snakemake_executor_azurebatch.node.limits import RetryPolicy
 
@@ -52,18 +52,19 @@ class Quick:
         if self._rests():
             return found
         container = self._at(0)
-        asked: deque[tuple[str, Callable[[], bytes]]] = deque()
+        asked: deque[tuple[str, Asked]] = deque()
 
         def take_one() -> None:
-            blob, answer = asked.popleft()
-            if (content := self._attempt(answer)) is not None:
+            blob, one = asked.popleft()
+            if (content := self._attempt(one.take)) is not None:
                 found[blob] = content
+            one.drop()  # where nothing is tried any more: what is asked by now has no good answer either
 
         for blob in blobs:
             if len(asked) == CONNECTIONS:
                 take_one()
-            if self._rests():  # what is asked by now has no good answer either
-                return found
+            if self._rests():
+                break
             asked.append((blob, container.ask(blob)))
         while asked:
             take_one()

@@ -169,7 +169,7 @@ def test_what_was_asked_before_is_asked_again_where_no_good_answer_comes(
     server.answers = [Answer(200, b"1"), trouble, Answer(200, b"2")]
     assert flaky.get("a") == b"1"
 
-    assert flaky.ask("b")() == b"2"
+    assert flaky.ask("b").take() == b"2"
 
     assert server.seen[1].startswith("GET /c/b?")
     assert server.seen[1] == server.seen[2]
@@ -179,8 +179,8 @@ def test_a_blob_that_is_not_there_is_told_where_its_answer_is_awaited(server: Se
     server.answers = [Answer(404, headers={"x-ms-error-code": "BlobNotFound"}), Answer(200, b"2")]
     answer = flaky.ask("a")
     with pytest.raises(BlobError, match="BlobNotFound"):
-        answer()
-    assert flaky.ask("b")() == b"2"
+        answer.take()
+    assert flaky.ask("b").take() == b"2"
 
 
 def test_a_server_that_cannot_be_reached_is_told_where_its_answer_is_awaited(server: Server) -> None:
@@ -189,7 +189,7 @@ def test_a_server_that_cannot_be_reached_is_told_where_its_answer_is_awaited(ser
     container = Container(url, RetryPolicy(attempts=1))
     answer = container.ask("a")
     with pytest.raises(BlobError, match="no answer from 127"):
-        answer()
+        answer.take()
     container.close()
 
 

@@ -30,7 +30,7 @@ def look(frame, event, argument):
 
 from stager import task
 
-run, Task = task.Task.run, task.Task
+run = task.Task.run
 
 
 def counted(self):
@@ -45,9 +45,8 @@ def counted(self):
             stream.write(str(next(numbers)))
 
 
-Task.run = counted
-code = task.run_task()
-sys.exit(code)
+task.Task.run = counted
+sys.exit(task.run_task())
 """
 
 

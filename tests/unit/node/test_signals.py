@@ -164,11 +164,7 @@ def test_a_signal_while_staging_in_leaves_a_record(site: Site) -> None:
 
     manifest = site.manifest("true", inputs=[site.file("a", b"1"), site.file("b", b"2")])
     with troubled(manifest, unavailable) as url:
-        site.extra_environment = {protocol.ENV_READ_URL: url}
-        process = site.start(manifest)
-        asked.wait()
-        process.send_signal(signal.SIGTERM)
-        result = site.finish(process)
+        result = stopped(site, manifest, url, asked)
     check_stopped_in_stage_in(site, result)
 
 
@@ -188,14 +184,19 @@ def test_a_transfer_that_does_not_end_is_left_behind(site: Site, tmp_path: Path,
     site.stager = driver
     manifest = site.manifest("true", inputs=[site.file(name, b"1") for name in names], logs=products("log"))
     with troubled(manifest, silent) as url:
-        site.extra_environment = {protocol.ENV_READ_URL: url}
-        process = site.start(manifest)
-        asked.wait()
-        process.send_signal(signal.SIGTERM)
-        result = site.finish(process)
+        result = stopped(site, manifest, url, asked)
         over.set()
     check_stopped_in_stage_in(site, result)
     assert {stream.path for stream in site.record().streams} == {"stdout.txt", "stderr.txt"}
+
+
+def stopped(site: Site, manifest: Manifest, url: str, asked: Event) -> Result:
+    """The task, told to stop when it has asked for an input."""
+    site.extra_environment = {protocol.ENV_READ_URL: url}
+    process = site.start(manifest)
+    asked.wait()
+    process.send_signal(signal.SIGTERM)
+    return site.finish(process)
 
 
 def check_stopped_in_stage_in(site: Site, result: Result) -> None:

@@ -82,6 +82,7 @@ def test_renewed_access_is_used_and_old_connections_are_closed(quick: Quick, acc
 def test_where_access_is_refused_the_sdk_is_to_be_asked(quick: Quick, access: Access) -> None:
     access.break_up()
     assert quick.get_all(MANY) == {}
+    assert [container.connections._open for container in quick._known.values()] == [[]]
     access.renew()
     before = access.asked_for
     assert quick.get_all(MANY) == {}  # for a while

@@ -34,6 +34,7 @@ from snakemake_executor_azurebatch.output_cache import OutputCache
 from snakemake_executor_azurebatch.pools.catalogue import bundled
 from snakemake_executor_azurebatch.remote_call import RemoteCall
 from snakemake_executor_azurebatch.resumed import cut_off, versions_of
+from snakemake_executor_azurebatch.rounds import one_round
 from snakemake_executor_azurebatch.run.fingerprint import work_of_one
 from snakemake_executor_azurebatch.run.moving import ToDedicated
 from snakemake_executor_azurebatch.run.placing import Placing
@@ -201,7 +202,10 @@ class Executor(RemoteExecutor):
             first_slots=tuple(max(1, int(job.threads)) for job in first),
         )
         self._tally = Tally(bundled() if self._pools is None else self._pools.catalogue)
-        reports = Reports(self._placed, self._succeeded, self._failed, self._detail, self._tally.add)
+        reports = Reports(
+            *(self._placed, self._succeeded, self._failed, self._detail, self._tally.add),
+            burst=lambda: one_round(self.workflow.scheduler),
+        )
 
         def make_run(session: Session, to_dedicated: ToDedicated | None = None) -> Run:
             return Run(session, place, snakemake_version, reports, self.logger.info, to_dedicated)

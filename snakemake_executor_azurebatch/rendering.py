@@ -15,7 +15,6 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any
 
 from snakemake_executor_azurebatch.errors import AzureBatchError
@@ -127,13 +126,13 @@ def _text(job: Job, resources: Any, params: Any, iteration: int | None, workflow
 
     rule, run = job.rule, job.rule.run_func
     values = {
-        "input": job.input._plainstrings(),  # noqa: SLF001 (as Snakemake's own executor does)
-        "output": job.output._plainstrings(),  # noqa: SLF001
+        "input": _plain(job.input),
+        "output": _plain(job.output),
         "params": params,
         "wildcards": job.wildcards,
         "threads": job.threads,
         "resources": resources,
-        "log": job.log._plainstrings(),  # noqa: SLF001
+        "log": _plain(job.log),
         "rule": rule.name,
         "singularity_args": workflow.deployment_settings.apptainer_args,
         "use_singularity": False,
@@ -170,7 +169,7 @@ def _shells(shell_exec: str | None) -> tuple[Shell, ...]:
 
     executable = str(shell_exec or shell.get_executable() or "sh")
     prefix, suffix = shell._get_process_prefix(executable), shell._process_suffix  # noqa: SLF001 (no public ones)
-    if shell_exec is None and PurePath(executable).name == "bash":
+    if shell_exec is None and executable.rpartition("/")[2] == "bash":
         return _bash_or_sh(prefix, shell._process_prefix or "", suffix)  # noqa: SLF001
     return (Shell(executable, ["-c"], prefix, suffix),)
 
@@ -213,6 +212,11 @@ def _resources(job: Job, resources: Any) -> Iterator[None]:  # noqa: ANN401
         yield
     finally:
         job._resources = kept  # noqa: SLF001
+
+
+def _plain(files: Any) -> Any:  # noqa: ANN401
+    """A list of files as a rule's function gets it; one that is empty is so already, and making another is slow."""
+    return files._plainstrings() if files else files  # noqa: SLF001 (as Snakemake's own executor does)
 
 
 def _asks_for_resources(param: Any) -> bool:  # noqa: ANN401

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from snakemake_executor_azurebatch.daemons import DaemonPool
 from snakemake_executor_azurebatch.node.protocol import CommitRecord
 from snakemake_executor_azurebatch.run.finish import is_at_hand
 from snakemake_executor_azurebatch.run.judge import Sighting
+from snakemake_executor_azurebatch.run.reporting import Report
 
 #: So many tasks are taken together at the most: all their records are in memory.
 MOST = 64
 #: Tasks that are finished at the same time, where there is something to fetch or to wait for.
 WORKERS = 8
+
+#: A task that has come, and its commit record where it is known.
+_Come = tuple[Sighting, CommitRecord | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,9 @@ class Steps:
     """What is done with tasks. None of it raises anything but ``read``."""
 
     read: Callable[[Iterable[str]], Mapping[str, CommitRecord]]  #: records by key, of those that can be had quickly
-    finish: Callable[[Sighting, CommitRecord | None], None]  #: once for each task, from any thread
-    finished: Callable[[], None]  #: after that
+    #: once for each task, from any thread; what is to be reported, None where its job goes on
+    finish: Callable[[Sighting, CommitRecord | None], Report | None]
+    came: Callable[[int, Sequence[Report]], None]  #: so many tasks are finished now, with these reports
 
 
 class Arrivals:
@@ -42,9 +47,9 @@ class Arrivals:
         self._workers = DaemonPool(WORKERS, "azurebatch-finish")
         self._is_closed = threading.Event()
 
-    def add(self, sighting: Sighting) -> None:
-        """One more completed task."""
-        self._come.append(sighting)
+    def add(self, sightings: Iterable[Sighting]) -> None:
+        """More completed tasks."""
+        self._come.extend(sightings)
         self._first.submit(self._take)
 
     def close(self, *, wait: bool) -> None:
@@ -55,26 +60,30 @@ class Arrivals:
         self._workers.shutdown(wait=wait, cancel_futures=not wait)
 
     def _take(self) -> None:
-        some = [self._come.popleft() for _ in range(min(MOST, len(self._come)))]
-        if not some:
-            return  # taken with others before
-        for sighting, record in self._with_records(some):
-            if self._is_closed.is_set():
-                return
-            if record is not None and is_at_hand(record):
-                self._finish(sighting, record)
-            else:
-                self._workers.submit(self._finish, sighting, record)
+        while self._come and not self._is_closed.is_set():  # else taken with others before
+            some = self._with_records([self._come.popleft() for _ in range(min(MOST, len(self._come)))])
+            at_hand: list[_Come] = []
+            for one in some:
+                if one[1] is not None and is_at_hand(one[1]):
+                    at_hand.append(one)
+                else:
+                    self._workers.submit(self._finish, [one])
+            self._finish(at_hand)
 
-    def _with_records(self, some: list[Sighting]) -> list[tuple[Sighting, CommitRecord | None]]:
+    def _with_records(self, some: list[Sighting]) -> list[_Come]:
         try:
             records = self._steps.read([sighting.task_id for sighting in some])
         except Exception:  # noqa: BLE001 (each is read by itself then, and what is wrong is told of)
             records = {}
         return [(sighting, records.get(sighting.task_id)) for sighting in some]
 
-    def _finish(self, sighting: Sighting, record: CommitRecord | None) -> None:
+    def _finish(self, some: list[_Come]) -> None:
+        reports: list[Report] = []
         try:
-            self._steps.finish(sighting, record)
+            for sighting, record in some:
+                if self._is_closed.is_set():
+                    return
+                if (report := self._steps.finish(sighting, record)) is not None:
+                    reports.append(report)
         finally:
-            self._steps.finished()
+            self._steps.came(len(some), reports)

@@ -6,6 +6,7 @@ of the sources and by the call or the rendered command with its parameters, and 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shlex
@@ -57,8 +58,7 @@ def fingerprint(request: JobRequest, context: Context, versions: Sequence[str] =
         "providers": [request.staged_providers, request.task_providers],
         "versions": sorted(versions),
     }
-    text = json.dumps(parts, sort_keys=True, default=_plain, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_as_text(parts).encode()).hexdigest()
 
 
 def work_of(members: Iterable[Mapping[str, Any]]) -> str:
@@ -99,9 +99,17 @@ def _options(words: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 def _plain(one: Any) -> Any:  # noqa: ANN401
     """What JSON does not know. A record is its fields: ``asdict`` would copy all that is in it first."""
-    if is_dataclass(one):
-        return {field.name: getattr(one, field.name) for field in fields(one)}
-    return repr(one)
+    kind: type = type(one)
+    return {name: getattr(one, name) for name in _names(kind)} if is_dataclass(kind) else repr(one)
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Of the fields of a record."""
+    return tuple(field.name for field in fields(kind))  # once for each kind: it is slow
+
+
+_as_text = json.JSONEncoder(sort_keys=True, default=_plain).encode
 
 
 def _stamped(needed: NeededFile) -> list[str]:

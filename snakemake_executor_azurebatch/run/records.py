@@ -46,6 +46,7 @@ from snakemake_executor_azurebatch.run.judge import Failure, Sighting
 
 VERSION = 1
 FILE = "tasks.jsonl"
+_as_text = json.JSONEncoder(separators=(",", ":")).encode
 PHASES = ("setup", "stage_in", "command", "stage_out", "bring_back")
 
 
@@ -131,7 +132,7 @@ class Records:
         with self._lock:
             row = line_of(self._common, ended, self._submitted.pop(ended.request.key, None))
             self.totals.add(ended)
-            self._append(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
+            self._append(_as_text(row))
         return row
 
     def reported(self, *, is_done: bool) -> None:

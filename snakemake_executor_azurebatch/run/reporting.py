@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from snakemake_executor_azurebatch.run.summary import Part
 
 #: A report does not wait any longer than this for others that are on their way.
 GATHER_S = 0.25
+
+#: The key of a job that has ended, and what to tell the user; None where all is well.
+Report = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +31,37 @@ class Reports:
     failed: Callable[[str, str], None]  #: key, what to tell the user
     details: Callable[[Mapping[str, Any]], None]  #: a task that has ended, as it is kept: see ``run.records``
     used: Callable[[Part], None] = lambda _: None  #: at the end, once: what was done
+    burst: Callable[[], AbstractContextManager[object]] = nullcontext  #: around many of the above
 
 
 class Reporter:
     """Gathers reports while more are on their way; a thread of its own makes them, in the order in which they came.
 
-    ``report`` is called with the key of a job and what to tell the user, None where all is well; it raises nothing.
+    ``report`` is called with those of each burst; it raises nothing.
     """
 
-    def __init__(self, report: Callable[[str, str | None], None], gather_s: float = GATHER_S) -> None:
+    def __init__(self, report: Callable[[Sequence[Report]], None], gather_s: float = GATHER_S) -> None:
         self._report = report
         self._gather_s = gather_s
         self._coming = 0  #: jobs that are being brought back
-        self._gathered: list[tuple[str, str | None]] = []
+        self._gathered: list[Report] = []
         self._is_reporting = self._is_closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="azurebatch-report", daemon=True)
         self._thread.start()
 
-    def coming(self) -> None:
-        """One more job is being brought back: ``came`` says when that has ended."""
+    def coming(self, count: int) -> None:
+        """So many more jobs are being brought back: ``came`` says when that has ended."""
         with self._changed:
-            self._coming += 1
+            self._coming += count
 
-    def came(self) -> None:
-        """One that was coming has come, or will not."""
+    def came(self, count: int, reports: Sequence[Report]) -> None:
+        """So many that were coming have come, or will not. These are reported, at once where no others are coming."""
         with self._changed:
-            self._coming -= 1
-            if not self._coming:
-                self._changed.notify()
-
-    def add(self, key: str, failure: str | None) -> None:
-        """Report this job, at once where no others are coming, and soon in any case."""
-        with self._changed:
-            self._gathered.append((key, failure))
-            if len(self._gathered) == 1:
+            self._coming -= count
+            is_first = bool(reports) and not self._gathered
+            self._gathered += reports
+            if is_first or not self._coming:
                 self._changed.notify()
 
     @property
@@ -80,12 +80,11 @@ class Reporter:
 
     def _run(self) -> None:
         while some := self._next():
-            for key, failure in some:
-                self._report(key, failure)
+            self._report(some)
             with self._changed:
                 self._is_reporting = False
 
-    def _next(self) -> list[tuple[str, str | None]]:
+    def _next(self) -> list[Report]:
         """The next burst; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._gathered or self._is_closed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,14 +22,14 @@ from snakemake_executor_azurebatch.run.fingerprint import Context
 from snakemake_executor_azurebatch.run.finish import Finisher
 from snakemake_executor_azurebatch.run.judge import JOB_NOT_FOUND, TASK_NOT_FOUND, Cause, Failure, Sighting
 from snakemake_executor_azurebatch.run.leasing import Farewell
-from snakemake_executor_azurebatch.run.ledger import DONE, FAILED
 from snakemake_executor_azurebatch.run.moving import Mover, ToDedicated
 from snakemake_executor_azurebatch.run.oversee import ENDED_CODES, Limits, Looks, Overseer, Reactions
 from snakemake_executor_azurebatch.run.patience import FIRST_PAUSE_S, OutOfPatience, Patience
 from snakemake_executor_azurebatch.run.prepare import Preparer
 from snakemake_executor_azurebatch.run.records import FILE, Common, Records
-from snakemake_executor_azurebatch.run.reporting import Reporter, Reports
+from snakemake_executor_azurebatch.run.reporting import Report, Reporter, Reports
 from snakemake_executor_azurebatch.run.session import Place, Session
+from snakemake_executor_azurebatch.run.settled import Settled
 from snakemake_executor_azurebatch.run.submit import Submitter
 from snakemake_executor_azurebatch.run.summary import part_of
 from snakemake_executor_azurebatch.run.watch import Events, Sight, Watcher, count_in, look_at
@@ -49,13 +48,6 @@ AGAIN_LOOKS = 5
 
 #: Tasks that were left on purpose go on so many times longer than those of a controller that was killed.
 LEFT_TIMES_LONGER = 7
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """How a job has ended."""
-
-    failure: str | None  #: what to tell the user; None: all is well
 
 
 class Run:
@@ -115,7 +107,8 @@ class Run:
             DaemonPool(FETCHERS, "azurebatch-fetch"),
         )
         self._again = Again(session.options.troubles.infrastructure_retries, AGAIN_LOOKS * interval_s)
-        self._reporter = Reporter(self._report)
+        self._reporter = Reporter(self._report_all)
+        self._settled = Settled(session.adopter.ledger)
         self._arrivals = Arrivals(Steps(self._read_records, self._bring_back, self._reporter.came))
         self._watcher = Watcher(
             Sight(
@@ -161,7 +154,7 @@ class Run:
 
     def settled(self, key: str, *, is_done: bool) -> None:
         """Snakemake has taken the end of this job: no later run is to look for its task."""
-        self._session.adopter.ledger.ended([key], DONE if is_done else FAILED)
+        self._settled.add(key, is_done=is_done)
 
     def submit(self, requests: Sequence[JobRequest]) -> None:
         """Take jobs over. Returns at once."""
@@ -176,8 +169,7 @@ class Run:
         alive = [key for key, left in adopted.items() if left.fate is Fate.ALIVE]
         self._watcher.add([*alive, *(request.key for request in new)])
         self._watcher.created(alive)
-        for key in adopted.keys() - set(alive):
-            self._completed(adopted[key].sighting)
+        self._completed([left.sighting for left in adopted.values() if left.fate is not Fate.ALIVE])
         self._submitter.add(new)
         if self._over is not None:
             self._fail_all(self._over)
@@ -231,6 +223,7 @@ class Run:
         self._finish.pool.shutdown(wait=False)
         self._arrivals.close(wait=not self._cancelled)
         self._reporter.close(self._farewell.left_s() if self._cancelled else None)
+        self._settled.close()
         self._records.close()
         if not self._cancelled:
             self._reports.used(part_of(self._session, self._records, self._again.count))
@@ -241,37 +234,35 @@ class Run:
         for waits in (self._again, self._batch, self._storage):
             waits.stop()
 
-    def _completed(self, sighting: Sighting) -> None:
+    def _completed(self, sightings: Sequence[Sighting]) -> None:
         with self._lock:
-            if self._cancelled or self._is_left:  # nobody would take it any more
+            if not sightings or self._cancelled or self._is_left:  # nobody would take them any more
                 return
-            self._reporter.coming()
-        self._session.in_use.completed(sighting)
-        self._arrivals.add(sighting)
+            self._reporter.coming(len(sightings))
+        self._arrivals.add(sightings)
+        for sighting in sightings:
+            self._session.in_use.completed(sighting)
 
     def _read_records(self, keys: Iterable[str]) -> Mapping[str, CommitRecord]:
         with self._lock:
             requests = [request for key in keys if (request := self._jobs.get(key)) is not None]
         return self._finish.records(requests)
 
-    def _bring_back(self, sighting: Sighting, record: CommitRecord | None) -> None:
+    def _bring_back(self, sighting: Sighting, record: CommitRecord | None) -> Report | None:
         with self._lock:
             request = self._jobs.get(sighting.task_id)
         if request is None:  # reported already
-            return
+            return None
         try:
             if self._again.is_handled(sighting):
                 self._watcher.add([request.key])
-                return
-            if (result := self._finish_or_repeat(request, sighting, record)) is None:
-                return
-            failure = result.failure
+                return None
+            return self._finish_or_repeat(request, sighting, record)
         except Exception as error:  # noqa: BLE001 (whatever it was: a job that nobody reports would never end)
-            failure = explain(request.key, Failure(Cause.BRING_BACK, repr(error)), Evidence())
-        self._reporter.add(request.key, failure)
+            return request.key, explain(request.key, Failure(Cause.BRING_BACK, repr(error)), Evidence())
 
-    def _finish_or_repeat(self, request: JobRequest, sighting: Sighting, record: CommitRecord | None) -> _Result | None:
-        """How the job has ended; None where there will be another try."""
+    def _finish_or_repeat(self, request: JobRequest, sighting: Sighting, record: CommitRecord | None) -> Report | None:
+        """What is to be reported; None where there will be another try."""
         if sighting.requeues:
             times = "once" if sighting.requeues == 1 else f"{sighting.requeues} times"
             self._say(f"Azure Batch had to start task {request.key} again {times}: its node was lost or taken away.")
@@ -283,7 +274,7 @@ class Run:
             if pause_s is not None:
                 self._repeat(request, finished.failure, pause_s, len(tries) + 1)
                 return None
-        return _Result(self._finish.end(finished, tries))
+        return request.key, self._finish.end(finished, tries)
 
     def _repeat(self, request: JobRequest, failure: Failure, pause_s: float, number: int) -> None:
         """Submit a job again after a pause. Told in one message."""
@@ -323,9 +314,7 @@ class Run:
 
     def _gone(self, keys: Iterable[str]) -> None:
         """Tasks were deleted by somebody else. What they left counts nevertheless."""
-        for key in keys:
-            if self._watcher.discard(key):
-                self._completed(Sighting(key, None, TASK_NOT_FOUND))
+        self._completed([Sighting(key, None, TASK_NOT_FOUND) for key in keys if self._watcher.discard(key)])
 
     def _requeued(self, counts: Mapping[str, int]) -> None:
         """Tasks that have lost too many nodes go to dedicated ones; none of the user's retries is spent for that."""
@@ -369,9 +358,14 @@ class Run:
             if not self._watcher.discard(key) and not self._again.cancel(key):
                 continue
             if failure.cause is Cause.JOB_GONE:  # what its task has left by then counts
-                self._completed(Sighting(key, None, JOB_NOT_FOUND, failure.detail))
+                self._completed([Sighting(key, None, JOB_NOT_FOUND, failure.detail)])
             else:
                 self._report(key, explain(key, failure, Evidence(), self._again.tries(key)))
+
+    def _report_all(self, some: Sequence[Report]) -> None:
+        with self._reports.burst():
+            for key, failure in some:
+                self._report(key, failure)
 
     def _report(self, key: str, failure: str | None) -> None:
         if not self._done(key):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snakemake_executor_azurebatch.errors import ServiceError, service
 from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting
+from snakemake_executor_azurebatch.run.looking_back import LookingBack
 from snakemake_executor_azurebatch.run.oversee import ENDED_CODES
 from snakemake_executor_azurebatch.run.pace import Counts, Pace
 from snakemake_executor_azurebatch.run.patience import BRIEF, OutOfPatience, Patience
@@ -22,10 +23,6 @@ from snakemake_executor_azurebatch.run.wire import taking
 if TYPE_CHECKING:
     from azure.batch import BatchClient
 
-#: A listing may lag behind the transitions it reports, so each one looks back this far beyond the newest seen, and
-#: now and then further: what is looked back at is listed once more each time.
-OVERLAP, FAR_OVERLAP = timedelta(seconds=5), timedelta(seconds=60)
-FAR_EVERY = 15  #: looks
 MAX_BACKOFF_S = 30.0
 PAGE_SIZE = 1000
 SELECT = ["id", "stateTransitionTime", "executionInfo", "nodeInfo"]
@@ -34,8 +31,8 @@ SELECT = ["id", "stateTransitionTime", "executionInfo", "nodeInfo"]
 class Look(Protocol):
     """Sees the completed tasks that changed since a time, each with the time of its change."""
 
-    def __call__(self, since: datetime | None) -> Iterator[tuple[Sighting, datetime]]:
-        """Look once."""
+    def __call__(self, since: datetime | None) -> Iterator[list[tuple[Sighting, datetime]]]:
+        """Look once; many tasks come in several parts."""
         ...
 
 
@@ -45,7 +42,7 @@ def look_at(client: BatchClient, batch_job_id: str, is_open: Callable[[str], boo
     Tasks that are not open are passed over: they were seen before, and most of a listing is of that kind.
     """
 
-    def look(since: datetime | None) -> Iterator[tuple[Sighting, datetime]]:
+    def look(since: datetime | None) -> Iterator[list[tuple[Sighting, datetime]]]:
         wanted = "state eq 'completed'"
         if since is not None:
             wanted += f" and stateTransitionTime ge DateTime'{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'"
@@ -54,9 +51,11 @@ def look_at(client: BatchClient, batch_job_id: str, is_open: Callable[[str], boo
             how = {"filter": wanted, "select": SELECT, "max_results": PAGE_SIZE, **BRIEF, **taking(rows)}
             found = client.list_tasks(batch_job_id, **how)
             for _ in found.by_page():
-                for task in rows:
-                    if is_open(task["id"]):
-                        yield sighting_of(task), _time(task.get("stateTransitionTime")) or datetime.now(UTC)
+                yield [
+                    (sighting_of(task), _time(task.get("stateTransitionTime")) or datetime.now(UTC))
+                    for task in rows
+                    if is_open(task["id"])
+                ]
                 rows.clear()
 
     return look
@@ -93,7 +92,7 @@ class AfterLook(Protocol):
 class Events:
     """What the watcher tells of, from its own thread."""
 
-    completed: Callable[[Sighting], None]  #: once for each watched task
+    completed: Callable[[Sequence[Sighting]], None]  #: watched tasks, each once
     gave_up: Callable[[Failure], None]  #: nothing can be seen any more
     say: Callable[[str], None]
 
@@ -115,8 +114,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopping = threading.Event()
-        self._newest: datetime | None = None  #: time of the newest change that was seen
-        self._listings = 0
+        self._looking_back = LookingBack()
         self._quiet_since_s = time.monotonic()
         self._told: set[str] = set()
         self._thread = threading.Thread(target=self._watch, name="azurebatch-watch", daemon=True)
@@ -195,22 +193,19 @@ class Watcher:
             return self._pace.wants_listing(counts)
 
     def _look_at_tasks(self) -> None:
-        newest, found = self._newest, 0
-        self._listings += 1
-        for sighting, changed in self._sight.look(self._since()):
-            newest = max(changed, newest) if newest else changed
-            if self.discard(sighting.task_id):
-                found += 1
+        changes: list[datetime] = []  #: the newest of each part
+        found, began_s = 0, time.monotonic()
+        for some in self._sight.look(self._looking_back.since(began_s)):
+            if some:
+                changes.append(max(changed for _, changed in some))
+            new = [sighting for sighting, _ in some if self.discard(sighting.task_id)]
+            if new:
+                found += len(new)
                 self._quiet_since_s = time.monotonic()
-                self._tell(sighting)
-        self._newest = newest
+                self._tell(new)
+        self._looking_back.listed(began_s, max(changes, default=None))
         with self._lock:
             self._pace.listed(found)
-
-    def _since(self) -> datetime | None:
-        if self._newest is None:
-            return None
-        return self._newest - (FAR_OVERLAP if self._listings % FAR_EVERY == 0 else OVERLAP)
 
     def _failed(self, error: ServiceError) -> float:
         if error.code in ENDED_CODES:
@@ -222,11 +217,11 @@ class Watcher:
             self._events.gave_up(out.failure)
             return self._interval_s
 
-    def _tell(self, sighting: Sighting) -> None:
+    def _tell(self, some: Sequence[Sighting]) -> None:
         try:
-            self._events.completed(sighting)
+            self._events.completed(some)
         except Exception as bug:  # noqa: BLE001 (one job's trouble is not to be the others')
-            self._tell_once(f"While task {sighting.task_id} was reported: {bug!r}")
+            self._tell_once(f"While tasks were reported ({some[0].task_id} the first): {bug!r}")
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:

@@ -24,6 +24,8 @@ class Tasks:
         self.records = records
         self.asked = []
         self.done = {}
+        self.go_on = set()  #: tasks that are tried again
+        self.reported = []
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self._changed = threading.Condition()
@@ -38,10 +40,12 @@ class Tasks:
         if name.startswith(WITH_THREAD):
             self.may_go_on.wait(60)
         self.done[sighting.task_id] = name, found
+        return None if sighting.task_id in self.go_on else (sighting.task_id, None)
 
-    def finished(self):
+    def came(self, count, reports):
         with self._changed:
-            self._finished += 1
+            self.reported += [key for key, _ in reports]
+            self._finished += count
             self._changed.notify_all()
 
     def wait_for(self, count):
@@ -49,7 +53,7 @@ class Tasks:
             assert self._changed.wait_for(lambda: self._finished >= count, timeout=60)
 
     def arrivals(self):
-        return Arrivals(Steps(self.read, self.finish, self.finished))
+        return Arrivals(Steps(self.read, self.finish, self.came))
 
 
 def sighted(keys):
@@ -60,11 +64,10 @@ def test_what_needs_nothing_more_is_finished_in_order_by_one_thread():
     keys = [f"task-{number}" for number in range(3 * MOST)]
     tasks = Tasks({key: record(key, SMALL) for key in keys})
     arrivals = tasks.arrivals()
-    for sighting in sighted(keys):
-        arrivals.add(sighting)
+    arrivals.add(sighted(keys))
     arrivals.close(wait=True)
 
-    assert list(tasks.done) == keys
+    assert list(tasks.done) == tasks.reported == keys
     assert {thread for thread, _ in tasks.done.values()} == {AT_ONCE}
     assert all(found is tasks.records[key] for key, (_, found) in tasks.done.items())
     assert [key for some in tasks.asked for key in some] == keys
@@ -85,10 +88,9 @@ def test_others_do_not_wait_for_what_takes_its_time(found):
     tasks = Tasks({"quick": record("quick", SMALL), **({"slow": found} if found else {})})
     tasks.may_go_on.clear()
     arrivals = tasks.arrivals()
-    for sighting in sighted(["slow", "quick"]):
-        arrivals.add(sighting)
+    arrivals.add(sighted(["slow", "quick"]))
     tasks.wait_for(1)
-    assert list(tasks.done) == ["quick"]
+    assert list(tasks.done) == tasks.reported == ["quick"]
 
     tasks.may_go_on.set()
     arrivals.close(wait=True)
@@ -97,15 +99,25 @@ def test_others_do_not_wait_for_what_takes_its_time(found):
     assert tasks.done["slow"][1] is found
 
 
+def test_what_is_tried_again_has_come_and_is_not_reported():
+    tasks = Tasks({"again": record("again", SMALL), "slow": record("slow", LARGE), "well": record("well", SMALL)})
+    tasks.go_on = {"again", "slow"}
+    arrivals = tasks.arrivals()
+    arrivals.add(sighted(tasks.records))
+    tasks.wait_for(3)
+    arrivals.close(wait=True)
+
+    assert tasks.reported == ["well"]
+
+
 def test_where_records_cannot_be_read_each_task_is_finished_by_itself():
     tasks = Tasks({})
 
     def fail(keys):
         raise RuntimeError("no")
 
-    arrivals = Arrivals(Steps(fail, tasks.finish, tasks.finished))
-    for sighting in sighted(["one", "two"]):
-        arrivals.add(sighting)
+    arrivals = Arrivals(Steps(fail, tasks.finish, tasks.came))
+    arrivals.add(sighted(["one", "two"]))
     arrivals.close(wait=True)
 
     assert {key: found for key, (_, found) in tasks.done.items()} == {"one": None, "two": None}
@@ -116,8 +128,7 @@ def test_a_cancelled_run_begins_nothing_more():
     tasks = Tasks({key: record(key, LARGE) for key in keys})
     tasks.may_go_on.clear()
     arrivals = tasks.arrivals()
-    for sighting in sighted(keys):
-        arrivals.add(sighting)
+    arrivals.add(sighted(keys))
     arrivals.close(wait=False)
     tasks.may_go_on.set()
     arrivals.close(wait=True)

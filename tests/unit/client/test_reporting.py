@@ -1,10 +1,11 @@
 """Reports in bursts."""
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
-from snakemake_executor_azurebatch.run.reporting import Reporter
+from snakemake_executor_azurebatch.run.reporting import Report, Reporter
 
 FOR_EVER_S = 3600.0
 
@@ -14,11 +15,13 @@ class Told:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.bursts: list[int] = []  #: how many there were in each
         self._changed = threading.Condition()
 
-    def __call__(self, key: str, failure: str | None) -> None:
+    def __call__(self, some: Sequence[Report]) -> None:
         with self._changed:
-            self.keys.append(key)
+            self.bursts.append(len(some))
+            self.keys += [key for key, _ in some]
             self._changed.notify_all()
 
     def wait_for(self, count: int) -> list[str]:
@@ -34,7 +37,8 @@ def told():
 
 def test_what_comes_alone_is_reported_at_once(told):
     reporter = Reporter(told, gather_s=FOR_EVER_S)
-    reporter.add("one", None)
+    reporter.coming(1)
+    reporter.came(1, [("one", None)])
 
     assert told.wait_for(1) == ["one"]
     reporter.close()
@@ -43,24 +47,23 @@ def test_what_comes_alone_is_reported_at_once(told):
 
 def test_reports_wait_for_what_is_coming_and_keep_their_order(told):
     reporter = Reporter(told, gather_s=FOR_EVER_S)
-    for key in ("one", "two", "three"):
-        reporter.coming()
-        reporter.add(key, "it failed")
+    reporter.coming(4)
+    reporter.came(2, [("one", "it failed"), ("two", None)])
     assert not reporter.is_idle
-    reporter.came()
-    reporter.came()
+    reporter.came(1, [("three", "it failed")])
     assert told.keys == []
 
-    reporter.came()
+    reporter.came(1, [])
 
     assert told.wait_for(3) == ["one", "two", "three"]
+    assert told.bursts == [3]
     reporter.close()
 
 
 def test_they_do_not_wait_long_for_something_large(told):
     reporter = Reporter(told, gather_s=0.01)
-    reporter.coming()
-    reporter.add("small", None)
+    reporter.coming(2)
+    reporter.came(1, [("small", None)])
 
     assert told.wait_for(1) == ["small"]
     assert not reporter.is_idle
@@ -69,9 +72,9 @@ def test_they_do_not_wait_long_for_something_large(told):
 
 def test_at_the_end_all_that_has_come_is_reported(told):
     reporter = Reporter(told, gather_s=FOR_EVER_S)
-    reporter.coming()
-    reporter.add("one", None)
-    reporter.add("two", None)
+    reporter.coming(3)
+    reporter.came(1, [("one", None)])
+    reporter.came(1, [("two", None)])
 
     reporter.close()
 
@@ -81,15 +84,16 @@ def test_at_the_end_all_that_has_come_is_reported(told):
 def test_what_comes_while_others_are_reported_is_reported_next():
     may_go_on, keys = threading.Event(), []
 
-    def report(key: str, failure: str | None) -> None:
-        keys.append(key)
-        if key == "one":
-            reporter.add("two", None)
+    def report(some: Sequence[Report]) -> None:
+        keys.extend(key for key, _ in some)
+        if keys == ["one"]:
+            reporter.came(1, [("two", None)])
             assert not reporter.is_idle
             may_go_on.wait(60)
 
     reporter = Reporter(report, gather_s=FOR_EVER_S)
-    reporter.add("one", None)
+    reporter.coming(2)
+    reporter.came(1, [("one", None)])
     may_go_on.set()
     reporter.close()
 

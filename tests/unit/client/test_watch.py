@@ -1,7 +1,7 @@
 """The watcher: each completion once, silence while there is nothing to see, outages told once."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
@@ -9,10 +9,11 @@ from queue import SimpleQueue
 from snakemake_executor_azurebatch.errors import NotFound, ServiceUnreachable
 from snakemake_executor_azurebatch.run import watch
 from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting
+from snakemake_executor_azurebatch.run.looking_back import OVERLAP
 from snakemake_executor_azurebatch.run.oversee import Quiet
 from snakemake_executor_azurebatch.run.pace import Counts
 from snakemake_executor_azurebatch.run.patience import Patience
-from snakemake_executor_azurebatch.run.watch import OVERLAP, Events, Sight, Watcher
+from snakemake_executor_azurebatch.run.watch import Events, Sight, Watcher
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PATIENCE_S = 60
@@ -26,14 +27,25 @@ class Sky:
         self.since: list[datetime | None] = []
         self.used_up = threading.Event()
 
-    def __call__(self, since: datetime | None) -> Iterator[tuple[Sighting, datetime]]:
+    def __call__(self, since: datetime | None) -> Iterator[list[tuple[Sighting, datetime]]]:
         self.since.append(since)
         seen = self._looks.pop(0) if self._looks else []
         if not self._looks:
             self.used_up.set()
         if isinstance(seen, Exception):
             raise seen
-        yield from seen
+        yield seen[:1]  # as pages: the first, and all others
+        yield seen[1:]
+
+
+def putting(completed: SimpleQueue) -> Callable[[Sequence[Sighting]], None]:
+    """Puts the ids of tasks there, one after the other."""
+
+    def put(some: Sequence[Sighting]) -> None:
+        for sighting in some:
+            completed.put(sighting.task_id)
+
+    return put
 
 
 def task(name: str, minute: int) -> tuple[Sighting, datetime]:
@@ -45,9 +57,7 @@ def watching(sky: Sky) -> Iterator[tuple[Watcher, SimpleQueue, list[str]]]:
     completed: SimpleQueue = SimpleQueue()
     said: list[str] = []
     patience = Patience("Azure Batch", 3600, said.append, first_pause_s=0.001)
-    watcher = Watcher(
-        Sight(sky), 0.001, Events(lambda sighting: completed.put(sighting.task_id), print, said.append), patience
-    )
+    watcher = Watcher(Sight(sky), 0.001, Events(putting(completed), print, said.append), patience)
     try:
         yield watcher, completed, said
     finally:
@@ -136,9 +146,9 @@ def test_what_a_listener_raises_is_told_and_ends_nothing():
     heard: SimpleQueue = SimpleQueue()
     said: list[str] = []
 
-    def completed(sighting: Sighting) -> None:
-        heard.put(sighting.task_id)
-        if sighting.task_id == "a":
+    def completed(some: Sequence[Sighting]) -> None:
+        putting(heard)(some)
+        if some[0].task_id == "a":
             raise KeyError("bug")
 
     patience = Patience("Azure Batch", 3600, said.append)
@@ -147,7 +157,7 @@ def test_what_a_listener_raises_is_told_and_ends_nothing():
 
     assert [heard.get(timeout=PATIENCE_S) for _ in range(2)] == ["a", "b"]
     watcher.stop()
-    assert said == ["While task a was reported: KeyError('bug')"]
+    assert said == ["While tasks were reported (a the first): KeyError('bug')"]
 
 
 def test_in_a_quiet_time_the_counts_are_asked_for_and_a_change_is_listed():
@@ -160,7 +170,7 @@ def test_in_a_quiet_time_the_counts_are_asked_for_and_a_change_is_listed():
 
     sky = Sky([], [], [task("a", 0)])
     completed: SimpleQueue = SimpleQueue()
-    events = Events(lambda sighting: completed.put((sighting.task_id, len(counted))), print, print)
+    events = Events(lambda some: completed.put((some[0].task_id, len(counted))), print, print)
     watcher = Watcher(Sight(sky, count), 0.001, events, Patience("Azure Batch", 3600, print))
     watcher.add(["a", "b"])
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from azure.batch import models as m
+from azure.core.pipeline.policies import ContentDecodePolicy
 
 from snakemake_executor_azurebatch.errors import NotFound
 from snakemake_executor_azurebatch.run import watch
@@ -21,11 +22,17 @@ def ended(bench):
     return bench
 
 
+def seen_in(pages):
+    return [one for page in pages for one in page]
+
+
 def test_every_page_is_looked_at(ended, monkeypatch):
     monkeypatch.setattr(watch, "PAGE_SIZE", 1)
 
-    seen = {sighting.task_id: (sighting, changed) for sighting, changed in look_at(ended.batch, ended.id)(None)}
+    pages = list(look_at(ended.batch, ended.id)(None))
 
+    assert [len(page) for page in pages] == [1, 1, 1]
+    seen = {sighting.task_id: (sighting, changed) for sighting, changed in seen_in(pages)}
     assert {name: sighting.exit_code for name, (sighting, _) in seen.items()} == {"a": 0, "b": 3, "c": 0}
     assert seen["b"][0].failure_code == "FailureExitCode"
     for name, (sighting, changed) in seen.items():
@@ -36,16 +43,22 @@ def test_every_page_is_looked_at(ended, monkeypatch):
 
 
 def test_a_look_since_a_time_sees_what_has_changed_since(ended):
-    newest = max(changed for _, changed in look_at(ended.batch, ended.id)(None))
+    newest = max(changed for _, changed in seen_in(look_at(ended.batch, ended.id)(None)))
 
-    assert list(look_at(ended.batch, ended.id)(newest + timedelta(seconds=1))) == []
-    assert list(look_at(ended.batch, ended.id)(newest))
+    assert seen_in(look_at(ended.batch, ended.id)(newest + timedelta(seconds=1))) == []
+    assert seen_in(look_at(ended.batch, ended.id)(newest))
 
 
 def test_no_models_are_made(ended, monkeypatch):
     monkeypatch.setattr(m.BatchTask, "__init__", None)  # calling it would fail
 
-    assert len(list(look_at(ended.batch, ended.id)(None))) == 3
+    assert len(seen_in(look_at(ended.batch, ended.id)(None))) == 3
+
+
+def test_no_answer_is_decoded_twice(ended, monkeypatch):
+    monkeypatch.setattr(ContentDecodePolicy, "deserialize_from_text", None)  # calling it would fail
+
+    assert len(seen_in(look_at(ended.batch, ended.id)(None))) == 3
 
 
 def test_what_the_service_refuses_is_told(batch):
@@ -56,8 +69,9 @@ def test_what_the_service_refuses_is_told(batch):
 
 
 def test_what_is_not_open_is_passed_over(ended):
-    ids = sorted(sighting.task_id for sighting, _ in look_at(ended.batch, ended.id)(None))
+    ids = sorted(sighting.task_id for sighting, _ in seen_in(look_at(ended.batch, ended.id)(None)))
 
-    seen = [sighting.task_id for sighting, _ in look_at(ended.batch, ended.id, {ids[1]}.__contains__)(None)]
+    pages = look_at(ended.batch, ended.id, {ids[1]}.__contains__)(None)
+    seen = [sighting.task_id for sighting, _ in seen_in(pages)]
 
     assert seen == [ids[1]]

@@ -1,0 +1,55 @@
+"""What Snakemake has taken, noted in the ledger."""
+
+import pytest
+
+from snakemake_executor_azurebatch.run.ledger import Entry, Ledger
+from snakemake_executor_azurebatch.run.settled import Settled
+
+FOR_EVER_S = 3600.0
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    said = []
+    ledger = Ledger(tmp_path / "ledger.sqlite", "store", said.append)
+    ledger.submitted(Entry(key, "job", "store", "work", key, 1, 0, "stager") for key in ("a", "b", "c"))
+    yield ledger
+    ledger.close()
+    assert said == []
+
+
+def states(ledger):
+    return dict(ledger._read("SELECT task_id, state FROM tasks", ()))
+
+
+def test_what_has_come_is_noted_at_the_end_at_the_latest(ledger):
+    settled = Settled(ledger, gather_s=FOR_EVER_S)
+    settled.add("a", is_done=True)
+    settled.add("b", is_done=False)
+    assert states(ledger) == dict.fromkeys("abc", "open")
+
+    settled.close()
+
+    assert states(ledger) == {"a": "done", "b": "failed", "c": "open"}
+
+
+def test_it_is_noted_soon(ledger):
+    settled = Settled(ledger, gather_s=0.01)
+    settled.add("a", is_done=True)
+    while states(ledger)["a"] == "open":
+        pass
+    settled.add("c", is_done=True)
+    while states(ledger)["c"] == "open":
+        pass
+    settled.close()
+
+    assert states(ledger) == {"a": "done", "b": "open", "c": "done"}
+
+
+def test_after_the_end_nothing_is_noted_and_nothing_is_raised(ledger):
+    settled = Settled(ledger)
+    settled.close()
+    settled.add("a", is_done=True)
+    settled.close()
+
+    assert [one.task_id for one in ledger.open_tasks()] == ["a", "b", "c"]

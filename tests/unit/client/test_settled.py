@@ -1,5 +1,7 @@
 """What Snakemake has taken, noted in the ledger."""
 
+from queue import SimpleQueue
+
 import pytest
 
 from snakemake_executor_azurebatch.run.ledger import Entry, Ledger
@@ -33,17 +35,18 @@ def test_what_has_come_is_noted_at_the_end_at_the_latest(ledger):
     assert states(ledger) == {"a": "done", "b": "failed", "c": "open"}
 
 
-def test_it_is_noted_soon(ledger):
+def test_it_is_noted_soon(ledger, monkeypatch):
+    noted = SimpleQueue()
+    monkeypatch.setattr(ledger, "ended", lambda keys, state: noted.put((keys, state)))
     settled = Settled(ledger, gather_s=0.01)
     settled.add("a", is_done=True)
-    while states(ledger)["a"] == "open":
-        pass
-    settled.add("c", is_done=True)
-    while states(ledger)["c"] == "open":
-        pass
+    assert noted.get(timeout=60) == (["a"], "done")
+    settled.add("c", is_done=False)
+    assert noted.get(timeout=60) == (["c"], "failed")
+
     settled.close()
 
-    assert states(ledger) == {"a": "done", "b": "open", "c": "done"}
+    assert noted.empty()
 
 
 def test_after_the_end_nothing_is_noted_and_nothing_is_raised(ledger):

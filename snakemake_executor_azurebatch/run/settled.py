@@ -29,8 +29,10 @@ class Settled:
     def add(self, key: str, *, is_done: bool) -> None:
         """No later run is to look for this job's task. Returns at once; once this is closed, it does nothing."""
         with self._lock:
+            if self._is_closed.is_set():
+                return
             self._gathered.append((key, is_done))
-            if len(self._gathered) == 1 and not self._is_closed.is_set():
+            if len(self._gathered) == 1:
                 self._pool.submit(self._note_soon)
 
     def close(self) -> None:
@@ -38,9 +40,13 @@ class Settled:
         with self._lock:
             self._is_closed.set()
         self._pool.shutdown()
+        self._note()  # where a Ctrl-C has come between a job and the call for it
 
     def _note_soon(self) -> None:
         self._is_closed.wait(self._gather_s)
+        self._note()
+
+    def _note(self) -> None:
         with self._lock:
             some, self._gathered = self._gathered, []
         for state, keys in ((DONE, _of(some, is_done=True)), (FAILED, _of(some, is_done=False))):

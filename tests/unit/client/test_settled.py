@@ -49,6 +49,22 @@ def test_it_is_noted_soon(ledger, monkeypatch):
     assert noted.empty()
 
 
+def test_what_a_ctrl_c_has_left_half_taken_is_noted_at_the_end(ledger, monkeypatch):
+    settled = Settled(ledger, gather_s=0.01)
+
+    def interrupted(step):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as moment:
+        moment.setattr(settled._pool, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            settled.add("a", is_done=True)
+    settled.add("b", is_done=True)
+    settled.close()
+
+    assert states(ledger) == {"a": "done", "b": "done", "c": "open"}
+
+
 def test_after_the_end_nothing_is_noted_and_nothing_is_raised(ledger):
     settled = Settled(ledger)
     settled.close()

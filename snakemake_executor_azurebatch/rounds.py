@@ -17,13 +17,14 @@ def one_round(scheduler: Any) -> Iterator[None]:  # noqa: ANN401 (nothing that m
     """What is reported within, from any thread, makes ``scheduler`` (Snakemake's JobScheduler) go round once.
 
     Or more often, where it begins before the last report; so once in any case after that. Where a scheduler counts in
-    another way, it goes round as it does.
+    another way, it goes round as it does; also where each round looks at some of the ready jobs only
+    (--scheduler-subsample), since what that leaves free waits for the next one.
     """
     try:
         yield
     finally:
         reported = getattr(scheduler, "_open_jobs", None)
-        if isinstance(reported, threading.Semaphore):
+        if isinstance(reported, threading.Semaphore) and not getattr(scheduler, "subsample", None):
             while reported.acquire(blocking=False):
                 pass
             reported.release()

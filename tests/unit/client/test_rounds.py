@@ -1,9 +1,11 @@
 """How often a scheduler goes round that counts reports as Snakemake's does."""
 
+import inspect
 import threading
 from contextlib import suppress
 
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from snakemake_executor_azurebatch.rounds import one_round
 
@@ -80,6 +82,24 @@ def test_none_is_missed_by_one_that_goes_round_meanwhile(burst):
     assert [number for taken in scheduler.rounds for number in taken] == list(range(count))
 
 
+def test_one_that_looks_at_some_of_the_ready_jobs_goes_round_for_each_report():
+    scheduler = Scheduler()
+    scheduler.subsample = 10
+    with one_round(scheduler):
+        for number in range(3):
+            scheduler.report(number)
+
+    assert [scheduler.is_woken for _ in range(4)] == [True, True, True, False]
+
+
 def test_a_scheduler_that_counts_in_another_way_is_left_alone():
     with one_round(object()):
         pass
+
+
+def test_snakemakes_scheduler_counts_reports_so():
+    """Its scheduler needs a whole workflow to be made, so this is read and not tried."""
+    assert "self._open_jobs = threading.Semaphore(0)" in inspect.getsource(JobScheduler.__init__)
+    for report in (JobScheduler._proceed, JobScheduler.error_callback):
+        assert "self._open_jobs.release()" in inspect.getsource(report)
+    assert "self._open_jobs.acquire()" in inspect.getsource(JobScheduler.schedule)

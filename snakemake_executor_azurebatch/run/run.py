@@ -22,6 +22,7 @@ from snakemake_executor_azurebatch.run.fingerprint import Context
 from snakemake_executor_azurebatch.run.finish import Finisher
 from snakemake_executor_azurebatch.run.judge import JOB_NOT_FOUND, TASK_NOT_FOUND, Cause, Failure, Sighting
 from snakemake_executor_azurebatch.run.leasing import Farewell
+from snakemake_executor_azurebatch.run.ledger import DONE, FAILED
 from snakemake_executor_azurebatch.run.moving import Mover, ToDedicated
 from snakemake_executor_azurebatch.run.oversee import ENDED_CODES, Limits, Looks, Overseer, Reactions
 from snakemake_executor_azurebatch.run.patience import FIRST_PAUSE_S, OutOfPatience, Patience
@@ -29,7 +30,6 @@ from snakemake_executor_azurebatch.run.prepare import Preparer
 from snakemake_executor_azurebatch.run.records import FILE, Common, Records
 from snakemake_executor_azurebatch.run.reporting import Report, Reporter, Reports
 from snakemake_executor_azurebatch.run.session import Place, Session
-from snakemake_executor_azurebatch.run.settled import Settled
 from snakemake_executor_azurebatch.run.submit import Submitter
 from snakemake_executor_azurebatch.run.summary import part_of
 from snakemake_executor_azurebatch.run.watch import Events, Sight, Watcher, count_in, look_at
@@ -108,7 +108,6 @@ class Run:
         )
         self._again = Again(session.options.troubles.infrastructure_retries, AGAIN_LOOKS * interval_s)
         self._reporter = Reporter(self._report_all)
-        self._settled = Settled(session.adopter.ledger)
         self._arrivals = Arrivals(Steps(self._read_records, self._bring_back, self._reporter.came))
         self._watcher = Watcher(
             Sight(
@@ -154,7 +153,8 @@ class Run:
 
     def settled(self, key: str, *, is_done: bool) -> None:
         """Snakemake has taken the end of this job: no later run is to look for its task."""
-        self._settled.add(key, is_done=is_done)
+        # At once: what a later run takes for left keeps its blobs.
+        self._session.adopter.ledger.ended([key], DONE if is_done else FAILED)
 
     def submit(self, requests: Sequence[JobRequest]) -> None:
         """Take jobs over. Returns at once."""
@@ -223,7 +223,6 @@ class Run:
         self._finish.pool.shutdown(wait=False)
         self._arrivals.close(wait=not self._cancelled)
         self._reporter.close(self._farewell.left_s() if self._cancelled else None)
-        self._settled.close()
         self._records.close()
         if not self._cancelled:
             self._reports.used(part_of(self._session, self._records, self._again.count))

@@ -91,6 +91,7 @@ def _token(name: str, position: int) -> tuple[str, int]:
 def _bracket(members: str) -> str:
     negated = members.startswith("!")
     inner = re.sub(r"[\\\]\[^&~|]", r"\\\g<0>", members.removeprefix("!"))
+    inner = re.sub(r"(?<=.)--", r"-\\-", inner, flags=re.DOTALL)  # else Python warns of a difference of sets
     expression = f"(?!/)[{'^' if negated else ''}{inner}]"
     try:
         re.compile(expression)

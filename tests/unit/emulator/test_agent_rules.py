@@ -1,7 +1,7 @@
 """The pure parts of the node agent: patterns and layout."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snakemake_executor_azurebatch.emulator.agent.layout import duration_s, inside
@@ -73,6 +73,9 @@ def test_blob_names(path, relative, wildcard, name):
     assert blob_name(path, relative, wildcard=wildcard) == name
 
 
+@example("[?--]", "-")
+@example("[---]", "-")
+@example("[a-c--z]", "-")
 @given(st.text(alphabet="ab./*?[]!^-\\$(+", max_size=12), st.text(alphabet="ab./*]^-\\", max_size=8))
 def test_any_pattern_can_be_parsed_and_asked(pattern, name):
     parsed = parse(pattern, {})

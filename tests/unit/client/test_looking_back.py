@@ -45,13 +45,12 @@ def test_now_and_then_it_is_far_beyond_what_was_the_newest_when_it_was_so_last()
 @pytest.mark.parametrize("interval_s", [0.5, 2, 10, 60, 600])
 @pytest.mark.parametrize("late_s", [0, 4, 30, 59])
 def test_a_task_that_is_shown_late_is_found_at_any_interval(interval_s, late_s):
-    """A task ends every second, and each is listed so late."""
+    """A task ends every second, and every third one is listed so late."""
     back, found = LookingBack(), set()
     ended = 600 + 10 * int(interval_s)
     now_s = 0.0
     while now_s < ended + late_s + FAR_EVERY_S + 2 * interval_s:
         since = back.since(now_s)
-        # Every third one is late, so that others are newer.
         seen = {
             one
             for one in range(ended)

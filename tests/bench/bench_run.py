@@ -4,7 +4,7 @@ Everything runs against local services whose tasks are simulated (``tests.bench.
 controller, and what it asks of Azure Batch. The parts:
 
     requests   many short jobs and one that gathers: requests to Batch, by the service's log; and the same jobs through
-               snakemake-executor-plugin-azure-batch 0.3.0, with the same interval (fewer of them: --peer-jobs)
+               snakemake-executor-plugin-azure-batch 0.3.0, with the same interval
     scale      the controller's processor time and memory, and what an executor costs that completes every job at once
     latency    from a task's end to its report, and to Snakemake's next submission
     interrupt  from Ctrl-C to the end
@@ -46,7 +46,8 @@ def main() -> None:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
         if "requests" in options.parts:
-            _requests(folder / "requests", options.jobs, options.peer_jobs)
+            peer_jobs = options.jobs if options.peer_jobs is None else options.peer_jobs
+            _requests(folder / "requests", options.jobs, peer_jobs)
         if "scale" in options.parts:
             _scale(folder / "scale", options.sizes, options.rounds)
         if "latency" in options.parts:
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="(default: all)")
     parser.add_argument("--jobs", type=int, default=1000, help="of requests (default: 1000)")
-    parser.add_argument("--peer-jobs", type=int, default=100, help="of the other plugin; 0: without it (default: 100)")
+    parser.add_argument("--peer-jobs", type=int, help="of the other plugin; 0: without it (default: as many)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[2000, 5000, 10_000], help="of scale")
     parser.add_argument("--rounds", type=int, default=1, help="of scale, in turn: medians (default: 1)")
     parser.add_argument("--chains", type=int, default=50, help="of latency (default: 50)")

@@ -134,11 +134,8 @@ PEER = "snakemake-executor-plugin-azure-batch==0.3.0"
 _PEER_NEEDS = (PEER, "snakemake==9.27.1", "snakemake-storage-plugin-azure==0.4.4")
 
 
-def through_peer(service: Service, folder: Path, load: Load, checks_per_s: float | None = None) -> Measured:
-    """The workflow through snakemake-executor-plugin-azure-batch, in an environment of its own.
-
-    ``checks_per_s``: how many status checks Snakemake allows it in a second; None: Snakemake's own default.
-    """
+def through_peer(service: Service, folder: Path, load: Load) -> Measured:
+    """The workflow through snakemake-executor-plugin-azure-batch, in an environment of its own."""
     variables = service.running.environment
     settings = {
         "account-url": variables["BATCH_ACCOUNT_URL"],
@@ -149,10 +146,9 @@ def through_peer(service: Service, folder: Path, load: Load, checks_per_s: float
         "tasks-per-node": str(SLOTS),
     }
     options = [word for name, value in settings.items() for word in (f"--azure-batch-{name}", value)]
-    limit = [] if checks_per_s is None else ["--max-status-checks-per-second", str(checks_per_s)]
     call = snakemake(
         load,
-        *("--executor", "azure-batch", *options, *limit),
+        *("--executor", "azure-batch", *options),
         *("--seconds-between-status-checks", str(INTERVAL_S)),
         *("--default-storage-provider", "azure", "--default-storage-prefix", f"az://{PEER_CONTAINER}"),
         *("--storage-azure-account-name", variables["STORAGE_ACCOUNT_NAME"]),

@@ -19,7 +19,7 @@ from snakemake_executor_azurebatch.emulator.wire import Json
 class Kind:
     """One thing that can go wrong: when it acts, and which members its rules take."""
 
-    acts: str  #: request, once (on nodes, when it is added), node or service (while the rule is there)
+    acts: str  #: request, item, once (on nodes, when it is added), node or service (while the rule is there)
     takes: tuple[str, ...]
     says: str
 
@@ -32,6 +32,7 @@ KINDS: dict[str, Kind] = {
     "error": Kind("request", _REQUEST, "500 InternalError; nothing was done"),
     "reset": Kind("request", _REQUEST, "the connection breaks; nothing was done"),
     "lost-answer": Kind("request", _REQUEST, "the connection breaks; what was asked for was done"),
+    "busy-item": Kind("item", ("rate", "count", "seed"), "tasks of collections are not created, for now"),
     "preempt": Kind("once", _NODES, "Azure takes low-priority nodes back"),
     "kill": Kind("once", _NODES, "nodes are gone without a word (state unknown), others come later"),
     "unusable": Kind("once", _NODES, "nodes become unusable"),
@@ -63,8 +64,8 @@ class FaultRule:
     route: str = ""  #: pattern of the operation's template (``/jobs/*``), or of a blob's path; empty: any
     pool: str = ""  #: id; empty: any
     node: str = ""  #: id; empty: any
-    rate: float = 1.0  #: of the requests that fit
-    count: int = 0  #: requests or nodes at most; 0: no limit for requests, one node
+    rate: float = 1.0  #: of the requests that fit, or of the tasks
+    count: int = 0  #: requests or nodes at most; 0: no limit for requests and tasks, one node
     seed: int = 0
     status: int = 429
     seconds: float = 0.0  #: latency, Retry-After, or skew
@@ -169,6 +170,11 @@ class FaultInjection:
     def _met(self, endpoint: str, method: str, path: str) -> list[FaultRule]:
         fitting = (rule for rule in self.rules() if rule.endpoint == endpoint and _fits(rule, method, path))
         return [rule for rule in fitting if self._strikes(rule)]
+
+    def of_item(self) -> bool:
+        """Whether the next task of a collection meets a fault. Each counts."""
+        met = [rule for rule in self.rules() if rule.acts == "item" and self._strikes(rule)]
+        return bool(met)
 
     def of_node(self, pool_id: str, node_id: str) -> set[str]:
         """Kinds of the faults that the node has now."""

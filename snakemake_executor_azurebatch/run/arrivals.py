@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from snakemake_executor_azurebatch.daemons import DaemonPool
@@ -35,6 +36,7 @@ class Steps:
     #: once for each task, from any thread; what is to be reported, None where its job goes on
     finish: Callable[[Sighting, CommitRecord | None], Report | None]
     came: Callable[[int, Sequence[Report]], None]  #: so many tasks are finished now, with these reports
+    together: Callable[[], AbstractContextManager[object]] = nullcontext  #: around tasks that one thread finishes
 
 
 class Arrivals:
@@ -80,10 +82,11 @@ class Arrivals:
     def _finish(self, some: list[_Come]) -> None:
         reports: list[Report] = []
         try:
-            for sighting, record in some:
-                if self._is_closed.is_set():
-                    return
-                if (report := self._steps.finish(sighting, record)) is not None:
-                    reports.append(report)
+            with self._steps.together():
+                for sighting, record in some:
+                    if self._is_closed.is_set():
+                        return
+                    if (report := self._steps.finish(sighting, record)) is not None:
+                        reports.append(report)
         finally:
             self._steps.came(len(some), reports)

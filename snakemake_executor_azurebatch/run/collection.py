@@ -6,13 +6,13 @@ The SDK's own ``create_tasks`` sends a collection again without end and without 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_azurebatch.errors import ServiceError, service
-from snakemake_executor_azurebatch.run.patience import BRIEF, LONGEST_PAUSE_S, Patience
+from snakemake_executor_azurebatch.run.patience import BRIEF, OutOfPatience, Patience, Trying, is_passing
 from snakemake_executor_azurebatch.run.wire import taking
 from snakemake_executor_azurebatch.tasks import Task
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from azure.batch import BatchClient
 
 TOO_LARGE = "RequestBodyTooLarge"
-#: How often a task is sent that the service has no time for, though it answers: with pauses, two minutes in all.
-TIMES_AT_MOST = 8
 
 
 def create_all(
@@ -33,27 +31,38 @@ def create_all(
     after its answer was lost.
     """
     refused: dict[str, ServiceError] = {}
-    tries: Counter[str] = Counter()
     parts = deque([list(tasks)])
-    while parts:
-        part = parts.popleft()
-        try:
-            results = patience(partial(_create, client, batch_job_id, part))
-        except ServiceError as error:
-            if error.code == TOO_LARGE and len(part) > 1:
-                middle = len(part) // 2
-                parts.extendleft((part[middle:], part[:middle]))
+    with patience.trying() as trying:
+        while parts:
+            part = parts.popleft()
+            try:
+                results = patience(partial(_create, client, batch_job_id, part))
+            except ServiceError as error:
+                if error.code == TOO_LARGE and len(part) > 1:
+                    middle = len(part) // 2
+                    parts.extendleft((part[middle:], part[:middle]))
+                else:
+                    refused |= {str(task["id"]): error for task in part}
+                continue
+            failed = _failed(results)
+            busy = {key: error for key, error in failed.items() if is_passing(error)}
+            refused |= {key: error for key, error in failed.items() if key not in busy}
+            if not busy:
+                trying.worked()
+            elif (last := _rest(patience, trying, busy)) is None:
+                parts.appendleft([task for task in part if task["id"] in busy])
             else:
-                refused |= {str(task["id"]): error for task in part}
-            continue
-        failed = _failed(results)
-        tries.update(failed)
-        busy = {key for key, error in failed.items() if error.status >= 500 and tries[key] < TIMES_AT_MOST}
-        refused |= {key: error for key, error in failed.items() if key not in busy}
-        if busy:
-            patience.rest(min(2.0 ** max(tries[key] - 1 for key in busy), LONGEST_PAUSE_S))
-            parts.appendleft([task for task in part if task["id"] in busy])
+                refused |= dict.fromkeys(busy, last)
     return refused
+
+
+def _rest(patience: Patience, trying: Trying, busy: Mapping[str, ServiceError]) -> ServiceError | None:
+    """Wait until these are to be sent again; where they are not, the reason."""
+    error = next(iter(busy.values()))
+    try:
+        return error if patience.rest(trying.failed(error)) else None
+    except OutOfPatience as out:
+        return out
 
 
 def _create(client: BatchClient, batch_job_id: str, part: list[Task]) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ crash can cut off the last one at most; a reader skips what is no JSON.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -119,6 +120,7 @@ class Records:
         self._lock = threading.Lock()
         self._submitted: dict[str, datetime] = {}
         self._told = False
+        self._thread = threading.local()
         self._stream: FileIO | None = None
 
     def submitted(self, keys: list[str]) -> None:
@@ -132,8 +134,25 @@ class Records:
         with self._lock:
             row = line_of(self._common, ended, self._submitted.pop(ended.request.key, None))
             self.totals.add(ended)
-            self._append(_as_text(row))
+            line = _as_text(row)
+            if (gathered := getattr(self._thread, "gathered", None)) is not None:
+                gathered.append(line)
+            else:
+                self._append(line)
         return row
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What ends in this thread within is written at the end, in one go."""
+        gathered: list[str] = []
+        self._thread.gathered = gathered
+        try:
+            yield
+        finally:
+            self._thread.gathered = None
+            with self._lock:
+                if gathered:
+                    self._append("\n".join(gathered))
 
     def reported(self, *, is_done: bool) -> None:
         """Count one job, whether it ever had a task or not."""

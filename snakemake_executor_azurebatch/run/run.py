@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -108,7 +108,7 @@ class Run:
         )
         self._again = Again(session.options.troubles.infrastructure_retries, AGAIN_LOOKS * interval_s)
         self._reporter = Reporter(self._report_all)
-        self._arrivals = Arrivals(Steps(self._read_records, self._bring_back, self._reporter.came))
+        self._arrivals = Arrivals(Steps(self._read_records, self._bring_back, self._reporter.came, self._together))
         self._watcher = Watcher(
             Sight(
                 look_at(session.batch, session.job.job_id, self._jobs.__contains__),
@@ -241,6 +241,11 @@ class Run:
         self._arrivals.add(sightings)
         for sighting in sightings:
             self._session.in_use.completed(sighting)
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        with self._session.index.together(), self._records.together():
+            yield
 
     def _read_records(self, keys: Iterable[str]) -> Mapping[str, CommitRecord]:
         with self._lock:

@@ -107,7 +107,7 @@ class Watcher:
         self._interval_s = interval_s
         self._pace = Pace(interval_s)
         self._events = events
-        self._patience = patience
+        self._looking = patience.trying()
         self._after_look = after_look
         self._watched: set[str] = set()
         self._created: set[str] = set()
@@ -182,7 +182,7 @@ class Watcher:
         except Exception as bug:  # noqa: BLE001 (whatever it was: jobs that nobody watches would never end)
             self._tell_once(f"While watching the tasks: {bug!r}")
             return max(self._interval_s, MAX_BACKOFF_S)
-        self._patience.worked()
+        self._looking.worked()
         return 0.0
 
     def _is_worth_listing(self) -> bool:
@@ -212,7 +212,7 @@ class Watcher:
             self._events.gave_up(Failure(Cause.JOB_GONE, str(error)))
             return self._interval_s
         try:
-            return max(self._interval_s, self._patience.failed(error))
+            return max(self._interval_s, self._looking.failed(error))
         except OutOfPatience as out:
             self._events.gave_up(out.failure)
             return self._interval_s

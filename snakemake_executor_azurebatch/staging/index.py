@@ -13,7 +13,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Index:
         self._store_id = store_id
         self._logger = logger or logging.getLogger(__name__)
         self._lock = threading.Lock()
+        self._thread = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = self._open_or_start_anew()
 
@@ -92,7 +93,21 @@ class Index:
     def learn_all(self, learned: Iterable[tuple[str, Stamp, BlobRef]]) -> None:
         """The same of many files, in one transaction."""
         rows = [(*self._key(path), *_columns(stamp), *_values(blob)) for path, stamp, blob in learned]
-        self._write(_LEARN, rows)
+        if (gathered := getattr(self._thread, "gathered", None)) is not None:
+            gathered += rows
+        else:
+            self._write(_LEARN, rows)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread learns within is written at the end, in one transaction; till then nobody finds it."""
+        gathered: list[tuple[object, ...]] = []
+        self._thread.gathered = gathered
+        try:
+            yield
+        finally:
+            self._thread.gathered = None
+            self._write(_LEARN, gathered)
 
     def forget(self, path: str) -> None:
         """Believe nothing of ``path`` any more."""

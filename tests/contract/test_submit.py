@@ -9,10 +9,13 @@ from contextlib import contextmanager
 import pytest
 from azure.batch import models as m
 
+from snakemake_executor_azurebatch.emulator.control import Control
+from snakemake_executor_azurebatch.emulator.running import RunningService
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import JobRequest
 from snakemake_executor_azurebatch.run.collection import create_all
-from snakemake_executor_azurebatch.run.patience import Patience
+from snakemake_executor_azurebatch.run.judge import Cause
+from snakemake_executor_azurebatch.run.patience import OutOfPatience, Patience
 from snakemake_executor_azurebatch.run.submit import Submitter
 from snakemake_executor_azurebatch.tasks import Task
 
@@ -28,6 +31,13 @@ def batch_job(service) -> Iterator[tuple]:
         yield client, name
 
 
+@pytest.fixture
+def control(service) -> Iterator[Control]:
+    control = Control(RunningService(0, service.url, service.config.account, "", service.config.state_dir))
+    yield control
+    control.clear_faults()
+
+
 def request(key: str) -> JobRequest:
     return JobRequest(key=key, name="rule", threads=1, runtime_s=None, script="")
 
@@ -37,9 +47,9 @@ def task(job: JobRequest) -> Task:
 
 
 @contextmanager
-def submitting(client, name, prepare=task, together=lambda _: None):
+def submitting(client, name, prepare=task, together=lambda _: None, say=print, limit_s=3600):
     failed: dict[str, Exception] = {}
-    patience = Patience("Azure Batch", 3600, print, first_pause_s=0.01)
+    patience = Patience("Azure Batch", limit_s, say, first_pause_s=0.01)
     submitter = Submitter(
         lambda tasks: create_all(client, name, tasks, patience),
         prepare,
@@ -109,6 +119,42 @@ def test_a_refused_task_does_not_harm_the_others(batch_job):
     assert ids(client, name) == {"good", "fine"}
     assert list(failed) == ["not an id"]
     assert "the service refused the task" in str(failed["not an id"])
+
+
+def test_tasks_that_the_service_has_no_time_for_are_sent_again(service, batch_job, control):
+    client, name = batch_job
+    before, keys = len(collections(service)), {f"t{i}" for i in range(100)}
+    control.add_fault("busy-item", count=40, rate=0.5)
+    said: list[str] = []
+
+    with submitting(client, name, say=said.append) as (submitter, failed):
+        submitter.add([request(key) for key in sorted(keys)])
+        wait_until(lambda: ids(client, name) == keys)
+        wait_until(lambda: len(said) == 2)
+
+    assert failed == {}
+    first, *more = collections(service)[before:]
+    assert first == 100
+    assert 0 < more[0] < 100  # only those that were not created
+    assert said[0].startswith(
+        "Azure Batch asks for fewer requests, waiting for it: the service refused the task: ServerBusy"
+    )
+    assert said[1].startswith("Azure Batch answers again, after ")
+
+
+def test_what_the_service_never_has_time_for_is_given_up(batch_job, control):
+    client, name = batch_job
+    control.add_fault("busy-item")
+
+    with submitting(client, name, limit_s=0) as (submitter, failed):
+        submitter.add([request("a"), request("b")])
+        wait_until(lambda: len(failed) == 2)
+
+    assert ids(client, name) == set()
+    for error in failed.values():
+        assert isinstance(error, OutOfPatience)
+        assert error.failure.cause is Cause.THROTTLED
+        assert "the service refused the task: ServerBusy" in str(error)
 
 
 def test_a_task_that_is_there_already_is_ours(batch_job):

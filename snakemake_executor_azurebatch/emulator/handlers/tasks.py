@@ -125,6 +125,9 @@ def delete_task(call: Call) -> Answer:
 
 def _add(call: Call, job: Job, body: Json, new: dict[str, Task]) -> Json:
     url = task_url(call.base_url, job.id, body["id"])
+    if call.service.injection.of_item():
+        busy = {"code": faults.SERVER_BUSY.code, "message": {"lang": "en-US", "value": faults.SERVER_BUSY.sentence}}
+        return {"status": "servererror", "taskId": body["id"], "location": url, "error": busy}
     try:
         task = _new_task(call, job, body, new)
     except ServiceFault as problem:

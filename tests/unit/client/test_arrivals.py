@@ -1,6 +1,7 @@
 """Completed tasks, many at a time."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -108,6 +109,24 @@ def test_what_is_tried_again_has_come_and_is_not_reported():
     arrivals.close(wait=True)
 
     assert tasks.reported == ["well"]
+
+
+def test_what_is_finished_together_is_kept_before_it_is_reported():
+    tasks = Tasks({key: record(key, SMALL) for key in ("one", "two")})
+    seen = []
+
+    @contextmanager
+    def together():
+        seen.append(("begins", list(tasks.done), list(tasks.reported)))
+        yield
+        seen.append(("ends", list(tasks.done), list(tasks.reported)))
+
+    arrivals = Arrivals(Steps(tasks.read, tasks.finish, tasks.came, together))
+    arrivals.add(sighted(tasks.records))
+    arrivals.close(wait=True)
+
+    assert seen == [("begins", [], []), ("ends", ["one", "two"], [])]
+    assert tasks.reported == ["one", "two"]
 
 
 def test_where_records_cannot_be_read_each_task_is_finished_by_itself():

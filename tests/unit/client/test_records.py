@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,6 +118,17 @@ def test_a_line_that_a_crash_cut_off_spoils_no_other(records):
 
     assert [row["task"] for row in read_records(records.path)] == ["first", "last"]
     assert len(records.path.read_text().splitlines()) == 3
+
+
+def test_many_are_written_in_one_go(records):
+    with suppress(KeyError), records.together():
+        records.ended(ended("first"))
+        records.ended(ended("last"))
+        assert not records.path.exists()
+        raise KeyError
+    records.ended(ended("alone"))
+
+    assert [row["task"] for row in read_records(records.path)] == ["first", "last", "alone"]
 
 
 def test_odd_names_travel(records):

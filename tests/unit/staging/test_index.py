@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,23 @@ def test_a_place_in_a_pack_comes_back(index: Index) -> None:
     index.learn_all([("/w/x", STAMP, packed[0]), ("/w/y", STAMP, packed[1]), ("/w/z", STAMP, REF)])
     assert [index.find(f"/w/{name}", STAMP) for name in "xyz"] == [*packed, REF]
     assert [ref.is_whole for _, _, ref in index.rows()] == [False, False, True]
+
+
+def test_what_is_learned_together_is_there_at_the_end_whatever_happens(path: Path, index: Index) -> None:
+    def find(name: str) -> BlobRef | None:
+        return index.find(f"/w/{name}", STAMP)
+
+    with suppress(KeyError), index.together():
+        index.learn("/w/x", STAMP, REF)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(index.learn, "/w/z", STAMP, REF).result()
+        index.learn("/w/y", STAMP, REF)
+        assert [find(name) for name in "xyz"] == [None, None, REF]  # other threads' at once
+        raise KeyError
+
+    assert [find(name) for name in "xyz"] == [REF, REF, REF]
+    index.learn("/w/v", STAMP, REF)
+    assert find("v") == REF
 
 
 def test_the_last_blob_of_a_path_is_there_to_compare(index: Index) -> None:

@@ -20,6 +20,8 @@ from snakemake_executor_azurebatch.errors import AzureBatchError, ServiceError
 Workflow = Any
 
 LOOK_EVERY_S = 0.5
+#: Where Azure refuses what leaving takes.
+LONGEST_PAUSE_S = 30.0
 #: Jobs that Snakemake does not hand over for so long are held back by its own limits (``--jobs``, resources).
 HELD_BACK_AFTER_S = 5.0
 
@@ -53,13 +55,17 @@ class Detacher:
         self._stopping.set()
 
     def _wait(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_S):
+        pause_s, told = LOOK_EVERY_S, ""
+        while not self._stopping.wait(pause_s):
             if not self._is_quiet():
                 continue
             try:
-                goes_on_s = self._asked.leave()
+                goes_on_s, pause_s = self._asked.leave(), LOOK_EVERY_S
             except ServiceError as error:
-                self._say(f"Cannot leave yet, trying again: {error}")
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                if (text := f"Cannot leave yet, trying again: {error}") != told:
+                    self._say(text)
+                    told = text
                 continue
             if goes_on_s is not None:
                 self._end(goes_on_s)

@@ -64,7 +64,6 @@ class Reporter:
             if is_first or not self._coming:
                 self._changed.notify()
 
-    @property
     def is_idle(self) -> bool:
         """Whether nothing is coming, and all that came is reported."""
         with self._changed:

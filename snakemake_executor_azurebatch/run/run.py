@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from snakemake_executor_azurebatch.daemons import DaemonPool, within
@@ -23,7 +22,7 @@ from snakemake_executor_azurebatch.run.finish import Finisher
 from snakemake_executor_azurebatch.run.judge import JOB_NOT_FOUND, TASK_NOT_FOUND, Cause, Failure, Sighting
 from snakemake_executor_azurebatch.run.leasing import Farewell
 from snakemake_executor_azurebatch.run.ledger import DONE, FAILED
-from snakemake_executor_azurebatch.run.moving import Mover, ToDedicated
+from snakemake_executor_azurebatch.run.moving import Jobs, Move, Mover, ToDedicated
 from snakemake_executor_azurebatch.run.oversee import ENDED_CODES, Limits, Looks, Overseer, Reactions
 from snakemake_executor_azurebatch.run.patience import FIRST_PAUSE_S, OutOfPatience, Patience
 from snakemake_executor_azurebatch.run.prepare import Preparer
@@ -69,7 +68,8 @@ class Run:
         self._reports = reports
         self._lock = threading.Lock()
         self._jobs: dict[str, JobRequest] = {}
-        self._mover = Mover(to_dedicated, session.options.troubles.spot_preemptions, say)
+        moving = Jobs(self._jobs.get, self._hand_over)
+        self._mover = Mover(to_dedicated, session.options.troubles.spot_preemptions, say, moving)
         self._cancelled = self._is_left = False
         self._farewell = Farewell(CANCEL_PATIENCE_S)
         self._over: Failure | None = None  #: why no job can end well any more
@@ -120,7 +120,7 @@ class Run:
             Overseer(
                 Looks(session.batch, session.job.job_id, session.in_use),
                 Limits.of(interval_s, session.options.troubles.pool_patience_s),
-                Reactions(say, self._give_up, self._gone, self._requeued if self._mover.may_move else None),
+                Reactions(say, self._give_up, self._gone, self._mover.requeued if self._mover.may_move else None),
             ),
         )
         self._submitter = Submitter(
@@ -186,14 +186,16 @@ class Run:
 
         None while files of completed tasks are under way. Raises ServiceError.
         """
-        with self._lock:
-            if not self._reporter.is_idle:
-                return None
-            self._is_left = True
-        self._session.in_use.leave()
+        if not self._reporter.is_idle():
+            return None
         lifetime_s = self._session.options.sas_lifetime_s * LEFT_TIMES_LONGER
         self._session.job.extend(lifetime_s)
         self._session.access.extend_for(lifetime_s)
+        with self._lock:  # only now: where Azure refuses that, the run goes on as it was
+            if not self._reporter.is_idle():
+                return None
+            self._is_left = True
+        self._session.in_use.leave()
         return lifetime_s
 
     def cancel(self) -> int:
@@ -218,6 +220,7 @@ class Run:
     def close(self) -> None:
         """End the run. Returns when its threads have ended; a cancelled one does not wait long for them."""
         self._end_waits()
+        self._mover.close()
         self._submitter.stop(self._farewell.left_s() if self._cancelled else None)
         self._watcher.stop(self._farewell.left_s() if self._cancelled else None)
         self._finish.pool.shutdown(wait=False)
@@ -304,6 +307,8 @@ class Run:
         session.in_use.wants.opened({request.key: slots_of(request, session.around)})
         self._watcher.add([request.key])
         self._submitter.add([request])
+        if self._over is not None:  # given up meanwhile, when the job was neither watched nor waited
+            self._fail_all(self._over)
 
     def _not_submitted(self, request: JobRequest, error: Exception) -> None:
         self._watcher.discard(request.key)
@@ -320,24 +325,25 @@ class Run:
         """Tasks were deleted by somebody else. What they left counts nevertheless."""
         self._completed([Sighting(key, None, TASK_NOT_FOUND) for key in keys if self._watcher.discard(key)])
 
-    def _requeued(self, counts: Mapping[str, int]) -> None:
-        """Tasks that have lost too many nodes go to dedicated ones; none of the user's retries is spent for that."""
-        for key in self._mover.unlucky(counts):
-            with self._lock:
-                request = self._jobs.get(key)
-            move = self._mover.prepare(request) if request is not None else None
-            if request is None or move is None or not self._watcher.discard(key):  # or it is being reported
-                continue
-            self._batch(partial(self._session.job.delete_task, key))
+    def _hand_over(self, request: JobRequest, move: Move, count: int) -> None:
+        """A job that has lost too many nodes goes to dedicated ones; none of the user's retries is spent for that."""
+        key = request.key
+        if not self._watcher.discard(key):  # it is being reported
+            return
+        try:
+            self._batch(lambda: self._session.job.delete_task(key))
             self._finish.forget(request)
-            self._session.in_use.wants.closed([key])
-            with self._lock:
-                self._jobs.pop(key, None)
             self._say(
-                f"Task {key} has lost {counts[key]} nodes (taken away by Azure, or gone): it goes to dedicated nodes, "
+                f"Task {key} has lost {count} nodes (taken away by Azure, or gone): it goes to dedicated nodes, "
                 f"pool {move.pool_id}."
             )
             move.submit()
+        except Exception as error:  # noqa: BLE001 (whatever it was: a job that nobody reports would never end)
+            self._not_submitted(request, error)
+            return
+        self._session.in_use.wants.closed([key])
+        with self._lock:
+            self._jobs.pop(key, None)
 
     @property
     def pool_id(self) -> str:

@@ -42,14 +42,14 @@ def test_what_comes_alone_is_reported_at_once(told):
 
     assert told.wait_for(1) == ["one"]
     reporter.close()
-    assert reporter.is_idle
+    assert reporter.is_idle()
 
 
 def test_reports_wait_for_what_is_coming_and_keep_their_order(told):
     reporter = Reporter(told, gather_s=FOR_EVER_S)
     reporter.coming(4)
     reporter.came(2, [("one", "it failed"), ("two", None)])
-    assert not reporter.is_idle
+    assert not reporter.is_idle()
     reporter.came(1, [("three", "it failed")])
     assert told.keys == []
 
@@ -66,7 +66,7 @@ def test_they_do_not_wait_long_for_something_large(told):
     reporter.came(1, [("small", None)])
 
     assert told.wait_for(1) == ["small"]
-    assert not reporter.is_idle
+    assert not reporter.is_idle()
     reporter.close()
 
 
@@ -88,7 +88,7 @@ def test_what_comes_while_others_are_reported_is_reported_next():
         keys.extend(key for key, _ in some)
         if keys == ["one"]:
             reporter.came(1, [("two", None)])
-            assert not reporter.is_idle
+            assert not reporter.is_idle()
             may_go_on.wait(60)
 
     reporter = Reporter(report, gather_s=FOR_EVER_S)
@@ -98,4 +98,4 @@ def test_what_comes_while_others_are_reported_is_reported_next():
     reporter.close()
 
     assert keys == ["one", "two"]
-    assert reporter.is_idle
+    assert reporter.is_idle()

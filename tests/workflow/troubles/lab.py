@@ -18,6 +18,7 @@ from snakemake_executor_azurebatch.node.protocol import Product
 from snakemake_executor_azurebatch.options import read_options
 from snakemake_executor_azurebatch.run.explain import ADVICE
 from snakemake_executor_azurebatch.run.judge import Cause
+from snakemake_executor_azurebatch.run.moving import ToDedicated
 from snakemake_executor_azurebatch.run.records import FILE, read_records
 from snakemake_executor_azurebatch.run.reporting import Reports
 from snakemake_executor_azurebatch.run.run import Run
@@ -98,7 +99,10 @@ class Lab:
 
     @contextmanager
     def running(
-        self, adapt: Callable[[Session], Session] = lambda session: session, **settings: object
+        self,
+        adapt: Callable[[Session], Session] = lambda session: session,
+        to_dedicated: ToDedicated | None = None,
+        **settings: object,
     ) -> Iterator[Run]:
         """A run without Snakemake; ``adapt`` may change what it has open."""
         given = {"dedicated_nodes": 1, "task_slots_per_node": 4, "poll_interval": 0.1, **settings}
@@ -108,7 +112,7 @@ class Lab:
         session = adapt(open_session(options, place, self.heard.say))
         self.job_id = session.job.job_id
         reports = Reports(lambda _: None, self.heard.end, self.heard.end, lambda _: None, self.used.append)
-        self.run = Run(session, place, snakemake.__version__, reports, self.heard.say)
+        self.run = Run(session, place, snakemake.__version__, reports, self.heard.say, to_dedicated)
         try:
             yield self.run
         finally:

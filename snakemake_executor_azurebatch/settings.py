@@ -129,7 +129,8 @@ class ExecutorSettings(ExecutorSettingsBase):
     sas_hours: float = _setting(
         24.0,
         "Hours that a run goes on without its controller: then its Batch job ends, and its tasks' access to the blob "
-        "container. Both are extended while snakemake runs.",
+        "container. Both are extended while snakemake runs; but without a storage account key, the access of a task "
+        "ends so long after it was given, so give more than the longest job waits and takes.",
         metavar="HOURS",
     )
     blob_retention: str = _setting(

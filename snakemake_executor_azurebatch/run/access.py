@@ -69,10 +69,17 @@ class TaskAccess:
 
     def had_ended(self, sighting: Sighting) -> bool:
         """Whether a task came to nothing because its access had ended when it started."""
+        ends, started = self._end_for(sighting), sighting.started or sighting.ended
+        return ends is not None and started is not None and started + MARGIN >= ends
+
+    def has_run_out(self, sighting: Sighting) -> bool:
+        """Whether the access of a task that came to nothing has ended while it ran."""
+        ends = self._end_for(sighting)
+        return ends is not None and sighting.ended is not None and sighting.ended >= ends
+
+    def _end_for(self, sighting: Sighting) -> datetime | None:
+        """The end of its access, if it has one and may be the reason for the task's end."""
+        if sighting.exit_code == 0 or sighting.failure_code == "TaskEnded":
+            return None
         with self._lock:
-            ends = self._ends.get(sighting.task_id)
-        started = sighting.started or sighting.ended
-        if ends is None or started is None:
-            return False
-        failed = sighting.exit_code != 0 and sighting.failure_code != "TaskEnded"
-        return failed and started + MARGIN >= ends
+            return self._ends.get(sighting.task_id)

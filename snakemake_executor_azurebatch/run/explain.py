@@ -29,6 +29,7 @@ ADVICE = {
     Cause.IMAGE: "Name an image that exists and runs on the nodes (--container-image, or the rule's container:).",
     Cause.REGISTRY: "Check --azurebatch-registry-server, --azurebatch-registry-username and REGISTRY_PASSWORD.",
     Cause.ACCESS_EXPIRED: "Give --azurebatch-sas-hours more than a task waits for its node, or more nodes.",
+    Cause.ACCESS_RAN_OUT: "Give --azurebatch-sas-hours more than the job takes.",
     Cause.NODE_LOST: "Run snakemake again; if it comes back, give the rule a larger VM (--azurebatch-vm-size).",
     Cause.KILLED: "Run snakemake again; if it comes back, it may be short of memory (resources: mem_mb).",
     Cause.PREEMPTED: "Run it on dedicated nodes (--azurebatch-dedicated-nodes).",

@@ -12,6 +12,7 @@ from pathlib import Path
 from snakemake_executor_azurebatch.errors import NotEnsured, NotFound, ServiceError, StagingError
 from snakemake_executor_azurebatch.jobs import JobRequest
 from snakemake_executor_azurebatch.node.protocol import CommitRecord, ProtocolError, decode, record_blob
+from snakemake_executor_azurebatch.run.access import TaskAccess
 from snakemake_executor_azurebatch.run.again import Try
 from snakemake_executor_azurebatch.run.explain import Evidence, explain, tail
 from snakemake_executor_azurebatch.run.judge import Cause, Failure, Known, Sighting, is_done, judge
@@ -76,12 +77,9 @@ class Finisher:
         sighting: Sighting,
         record: CommitRecord | None = None,
         *,
-        access_ended: bool = False,
+        access: TaskAccess | None = None,
     ) -> Finished:
-        """Judge the task and bring back what it left.
-
-        ``record``: where it is known; ``access_ended``: that to blob storage, before it started.
-        """
+        """Judge the task and bring back what it left. ``record``: where it is known; ``access``: what it was given."""
         began_s, evidence = time.monotonic(), Evidence()
         try:
             record = record or self.patience(lambda: self._record(request))
@@ -90,7 +88,7 @@ class Finisher:
             if record is not None:
                 evidence = self.patience(lambda: self._logs_back(request, record))
             said = _end_of(self.logs_dir / request.key / "stderr.txt") if evidence.saved else ""
-            failure = judge(sighting, record, Known(request.runtime_s, access_ended, said))
+            failure = judge(sighting, record, _known(request, sighting, access, said))
             if failure is not None and failure.cause in _STAGING_IN and "BlobNotFound" in failure.detail:
                 failure = self._without_lost(request, failure)
         except NotEnsured as error:
@@ -161,6 +159,12 @@ class Finisher:
 def is_at_hand(record: CommitRecord) -> bool:
     """Whether nothing is to be fetched any more: the record of a task that went well has all that it left."""
     return is_done(record) and not record.logs and all(stored.content is not None for stored in record.outputs)
+
+
+def _known(request: JobRequest, sighting: Sighting, access: TaskAccess | None, stderr: str) -> Known:
+    if access is None:
+        return Known(request.runtime_s, stderr=stderr)
+    return Known(request.runtime_s, access.had_ended(sighting), access.has_run_out(sighting), stderr)
 
 
 def _shown(path: Path) -> Path:

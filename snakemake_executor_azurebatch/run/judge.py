@@ -32,6 +32,7 @@ class Cause(Enum):
     IMAGE = "its container image could not be used"
     REGISTRY = "the container registry refused its image"
     ACCESS_EXPIRED = "its access to blob storage had ended when it started"
+    ACCESS_RAN_OUT = "its access to blob storage ended while it ran"
     NODE_LOST = "it ended without a commit record: its node was lost, or its process was ended"
     KILLED = "it was killed before it could leave a commit record"
     PREEMPTED = "its node was taken away while it ran"
@@ -112,8 +113,10 @@ _PASSING = re.compile(
 )
 #: How programs say that memory is short; the last two are Python's words for a child that SIGKILL has ended.
 _SHORT_OF_MEMORY = re.compile(
-    r"cannot allocate memory|MemoryError|std::bad_alloc|OutOfMemoryError|oom-kill|"
+    r"(cannot|can't|could not|couldn't|unable to|failed to) allocate (memory|vector)|"
+    r"MemoryError|std::bad_alloc|OutOfMemoryError|oom-kill|"
     r"returned non-zero exit status 137|died with <Signals\.SIGKILL",
+    re.IGNORECASE,
 )
 _DISK_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 
@@ -125,7 +128,7 @@ class Sighting:
     task_id: str
     exit_code: int | None
     failure_code: str | None = None  #: failureInfo.code of the service
-    failure_message: str | None = None
+    failure_message: str | None = None  #: failureInfo.message, and what its details say
     node_id: str | None = None
     started: datetime | None = None
     ended: datetime | None = None
@@ -137,7 +140,8 @@ class Known:
     """What else is known of a task."""
 
     runtime_s: float | None = None  #: its time limit
-    access_ended: bool = False  #: before it started
+    access_ended: bool = False  #: to blob storage, before it started
+    access_ran_out: bool = False  #: while it ran
     stderr: str = ""  #: the last of what it wrote
 
 
@@ -195,6 +199,8 @@ def _with_record(sighting: Sighting, record: CommitRecord, known: Known) -> Fail
         detail = ", ".join(record.missing)
     elif cause is Cause.STAGE_OUT:
         detail = "\n".join(filter(None, (detail, _service_words(sighting))))
+        if not record.reason and _DISK_FULL.search(known.stderr):  # where Azure Batch moves the files, that tells it
+            return Failure(Cause.DISK_FULL, detail, record.exit_code, sighting.node_id, is_infrastructure=True)
         again = again or (
             (sighting.failure_code or "").startswith("FileUpload") and _by_code(sighting.failure_code, "")[1]
         )
@@ -223,6 +229,8 @@ def _without_record(sighting: Sighting, known: Known) -> Failure:
         cause = _BY_EXIT_CODE[exit_code]
     if known.access_ended and exit_code != 0:
         cause, again = Cause.ACCESS_EXPIRED, True
+    elif known.access_ran_out and (exit_code == protocol.EXIT_STAGE_OUT or (code or "").startswith("FileUpload")):
+        cause, again = Cause.ACCESS_RAN_OUT, False  # the next try would take as long
     return Failure(cause, detail, exit_code, sighting.node_id, again)
 
 

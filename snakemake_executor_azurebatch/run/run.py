@@ -273,8 +273,7 @@ class Run:
         if sighting.requeues:
             times = "once" if sighting.requeues == 1 else f"{sighting.requeues} times"
             self._say(f"Azure Batch had to start task {request.key} again {times}: its node was lost or taken away.")
-        access_ended = self._session.access.had_ended(sighting)
-        finished = self._finish.bring_back(request, sighting, record, access_ended=access_ended)
+        finished = self._finish.bring_back(request, sighting, record, access=self._session.access)
         tries = self._again.tries(request.key)
         if finished.failure is not None and self._over is None:
             pause_s = self._again.take(sighting, finished.failure)

@@ -18,6 +18,7 @@ from snakemake_executor_azurebatch.run.looking_back import LookingBack
 from snakemake_executor_azurebatch.run.oversee import ENDED_CODES
 from snakemake_executor_azurebatch.run.pace import Counts, Pace
 from snakemake_executor_azurebatch.run.patience import BRIEF, OutOfPatience, Patience
+from snakemake_executor_azurebatch.run.said import details_text
 from snakemake_executor_azurebatch.run.wire import taking
 
 if TYPE_CHECKING:
@@ -237,12 +238,20 @@ def sighting_of(task: Mapping[str, Any]) -> Sighting:
         task_id=str(task["id"]),
         exit_code=execution.get("exitCode"),
         failure_code=failure.get("code"),
-        failure_message=failure.get("message"),
+        failure_message=_words_of(failure),
         node_id=(task.get("nodeInfo") or {}).get("nodeId"),
         started=_time(execution.get("startTime")),
         ended=_time(execution.get("endTime")),
         requeues=execution.get("requeueCount") or 0,
     )
+
+
+def _words_of(failure: Mapping[str, Any]) -> str | None:
+    """The message is one sentence for each code; what the node, the runtime or the registry said is in the details."""
+    details = details_text(
+        (str(one.get("name") or ""), str(one.get("value") or "")) for one in failure.get("details") or ()
+    )
+    return "\n".join(filter(None, (failure.get("message"), details))) or None
 
 
 def _time(text: str | None) -> datetime | None:

@@ -49,6 +49,7 @@ class Report:
     executable: set[int] = field(default_factory=set)
     md5: dict[str, str] = field(default_factory=dict)  #: name below ``out`` -> MD5
     wall_s: float = 0.0
+    is_stopped: bool = False  #: the task was told to stop
 
 
 def read_report(text: str) -> Report:
@@ -76,7 +77,8 @@ def _note(report: Report, word: str, rest: str) -> None:
     elif word == "md5":
         report.md5[first] = more
     elif word == "error" and report.error is None:
-        report.error = (first, more)
+        report.is_stopped = first == protocol.REASON_STOPPED
+        report.error = (protocol.ERROR_COMMAND if report.is_stopped else first, more)
     report.is_stored |= word == "stored"
 
 
@@ -123,6 +125,7 @@ def record_of(
         uploaded_bytes=sum(one.size_bytes for one in (*stored, *logs, *streams)),
         error_class=error_class,
         error_message=message or None,
+        reason=protocol.REASON_STOPPED if report.is_stopped else "",
     )
 
 

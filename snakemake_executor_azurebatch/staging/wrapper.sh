@@ -247,7 +247,7 @@ store_log() { [ ! -f "$2" ] || cat "$2" >"$left/log-$1"; }
 ended() {
     tell "exit $code"
     tell "seconds $(printf '%s' "$rows" | while read -r wall _; do printf '%s ' "$wall"; done)"
-    [ -z "$stopped" ] || fail command "${code:-143}" "told to stop"
+    [ -z "$stopped" ] || fail stopped "${code:-143}" "told to stop"
 }
 
 trap stop TERM INT

@@ -76,6 +76,23 @@ def test_a_task_came_too_late(access, sighting, late):
     assert access.had_ended(sighting) is late
 
 
+@pytest.mark.parametrize(
+    ("sighting", "has"),
+    [
+        (failed(NOW - timedelta(hours=9), ended=NOW), True),
+        (failed(NOW - timedelta(hours=9), ended=NOW - timedelta(seconds=1)), False),
+        (failed(None), False),
+        (failed(None, exit_code=0, ended=NOW), False),
+        (failed(None, failure_code="TaskEnded", ended=NOW), False),
+    ],
+)
+def test_access_runs_out_while_a_task_runs(access, sighting, has):
+    assert not access.has_run_out(sighting)  # never given any
+    access.given("t", AROUND)
+
+    assert access.has_run_out(sighting) is has
+
+
 def test_what_can_be_extended_never_comes_too_late():
     access = TaskAccess(Extendable(), lambda: "stager")
     access.given("t", AROUND)

@@ -94,6 +94,9 @@ def recorded(error_class: str, exit_code: int | None = None, reason: str = "") -
         (recorded("command", 3), "oh no\n", Cause.COMMAND, False),
         (recorded("command", 137), "", Cause.OUT_OF_MEMORY, False),
         (recorded("command", 1), "numpy.core._exceptions._ArrayMemoryError: MemoryError\n", Cause.OUT_OF_MEMORY, False),
+        (recorded("command", 1), "OSError: [Errno 12] Cannot allocate memory\n", Cause.OUT_OF_MEMORY, False),
+        (recorded("command", 1), "Error: cannot allocate vector of size 3.7 Gb\n", Cause.OUT_OF_MEMORY, False),
+        (recorded("command", 1), "samtools sort: couldn't allocate memory\n", Cause.OUT_OF_MEMORY, False),
         (recorded("command", 1), "x' returned non-zero exit status 137.\n", Cause.OUT_OF_MEMORY, False),
         (recorded("command", 1), "cp: write error: No space left on device\n", Cause.DISK_FULL, False),
         (recorded("command", 143, protocol.REASON_STOPPED), "", Cause.PREEMPTED, True),
@@ -102,6 +105,7 @@ def recorded(error_class: str, exit_code: int | None = None, reason: str = "") -
         (recorded("stage_in", None, protocol.REASON_UNREACHABLE), "", Cause.STAGE_IN, True),
         (recorded("stage_out", 0, protocol.REASON_UNREACHABLE), "", Cause.STAGE_OUT, True),
         (recorded("stage_out", 0), "", Cause.STAGE_OUT, False),
+        (recorded("stage_out", 0), "cat: write error: No space left on device\n", Cause.DISK_FULL, True),
     ],
 )
 def test_what_lay_behind_a_recorded_failure(record, stderr, cause, again):
@@ -127,6 +131,22 @@ def test_a_task_that_came_too_late_for_its_access():
 
     assert failure is not None
     assert (failure.cause, failure.is_infrastructure) == (Cause.ACCESS_EXPIRED, True)
+
+
+@pytest.mark.parametrize(
+    ("sighting", "record", "cause", "again"),
+    [
+        (Sighting("t", protocol.EXIT_STAGE_OUT, "FailureExitCode"), None, Cause.ACCESS_RAN_OUT, False),
+        (Sighting("t", 0, "FileUploadAccessDenied", "Denied"), None, Cause.ACCESS_RAN_OUT, False),
+        (Sighting("t", 137, "FailureExitCode"), None, Cause.KILLED, True),
+        (Sighting("t", protocol.EXIT_STAGE_OUT, "FailureExitCode"), recorded("stage_out", 0), Cause.STAGE_OUT, False),
+    ],
+)
+def test_a_task_that_took_longer_than_its_access(sighting, record, cause, again):
+    failure = judge(sighting, record, Known(access_ran_out=True))
+
+    assert failure is not None
+    assert (failure.cause, failure.is_infrastructure) == (cause, again)
 
 
 def test_a_task_that_was_stopped_as_it_was_deleted_is_not_tried_again():

@@ -8,12 +8,12 @@ from queue import SimpleQueue
 
 from snakemake_executor_azurebatch.errors import NotFound, ServiceUnreachable
 from snakemake_executor_azurebatch.run import watch
-from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting
+from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting, judge
 from snakemake_executor_azurebatch.run.looking_back import OVERLAP
 from snakemake_executor_azurebatch.run.oversee import Quiet
 from snakemake_executor_azurebatch.run.pace import Counts
 from snakemake_executor_azurebatch.run.patience import Patience
-from snakemake_executor_azurebatch.run.watch import Events, Sight, Watcher
+from snakemake_executor_azurebatch.run.watch import Events, Sight, Watcher, sighting_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PATIENCE_S = 60
@@ -199,3 +199,29 @@ def test_a_quiet_time_is_asked_about_more_and_more_rarely():
         quiet = quiet.asked(quiet.ask_at_s)
 
     assert asked_at == [60, 180, 420, 900, 1500, 2100]
+
+
+def test_what_a_registry_said_is_in_the_details_of_a_failure():
+    failure = {
+        "category": "usererror",
+        "code": "ContainerInvalidImage",
+        "message": "One or more container images specified are invalid",
+        "details": [
+            {"name": "ContainerImage", "value": "one:1"},
+            {"name": "Message", "value": "toomanyrequests: at https://r.io/v2?sig=s3cr3t"},
+        ],
+    }
+    sighting = sighting_of({"id": "t", "executionInfo": {"failureInfo": failure}})
+
+    assert sighting.failure_message == (
+        "One or more container images specified are invalid\n"
+        "ContainerImage: one:1; Message: toomanyrequests: at https://r.io/v2"
+    )
+    verdict = judge(sighting, None)
+    assert verdict is not None
+    assert (verdict.cause, verdict.is_infrastructure) == (Cause.IMAGE, True)
+
+
+def test_a_failure_without_words_has_none():
+    assert sighting_of({"id": "t", "executionInfo": {"failureInfo": {"code": "Unknown"}}}).failure_message is None
+    assert sighting_of({"id": "t"}).failure_message is None

@@ -66,6 +66,13 @@ def test_every_end_has_its_class(text, error_class, cause, message):
     assert failure.cause is cause
 
 
+def test_a_task_that_was_told_to_stop():
+    record = record_of("t", read_report("exit 143\nseconds 12.00\nerror stopped told to stop\n"), [], [], ([], []))
+
+    assert (record.error_class, record.reason, record.exit_code) == ("command", "stopped", 143)
+    assert record.error_message == "told to stop"
+
+
 def test_without_a_report_there_is_no_record(store):
     assert read_left(store, "tasks/t", OUTPUTS, LOGS) is None
 

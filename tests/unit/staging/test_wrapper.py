@@ -357,4 +357,4 @@ def test_told_to_stop_it_stops_the_command_and_leaves_the_logs(node, tmp_path):
 
     assert process.returncode == 143
     assert (node.wd / "smk/left/log-0").read_text() == "log\n"
-    assert node.report()[-1] == "error command told to stop"
+    assert node.report()[-1] == "error stopped told to stop"

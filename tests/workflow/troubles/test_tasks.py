@@ -2,12 +2,18 @@
 
 import signal
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from snakemake_executor_azurebatch.node import protocol
 from snakemake_executor_azurebatch.node.protocol import Product
+from snakemake_executor_azurebatch.run import access
+from snakemake_executor_azurebatch.run.access import TaskAccess
 from snakemake_executor_azurebatch.run.judge import Cause
+from snakemake_executor_azurebatch.run.session import Session
+from snakemake_executor_azurebatch.staging.grants import RenewedGrant
+from snakemake_executor_azurebatch.staging.sas import Access, make_access
 from tests.workflow.troubles.lab import job, provokes
 
 # -- the user's own ------------------------------------------------------------------------------------
@@ -165,4 +171,28 @@ def test_what_the_service_cannot_start_is_told_in_its_words(lab, code, cause):
         lab.control.add_fault("task-failure", pool=lab.pool_id, code=code)
         run.submit([job("a")])
         assert code in lab.must_fail("a", cause)
+    assert lab.heard.count("Submitted again") == 0
+
+
+def with_access_to_read_only(session: Session) -> Session:
+    """What tasks may write with is over already, as if it had ended while they ran."""
+
+    def make() -> Access:
+        container = session.store.container
+        key = container.credential.account_key
+        good, over = (make_access(container, lifetime_s, account_key=key) for lifetime_s in (3600, -60))
+        return Access(good.read_url, over.write_url, good.expires)
+
+    return replace(session, access=TaskAccess(RenewedGrant(make), lambda: session.access.stager_url, is_in_job=False))
+
+
+@provokes(Cause.ACCESS_RAN_OUT)
+def test_access_that_ends_while_a_task_runs(lab, monkeypatch):
+    monkeypatch.setattr(access, "MARGIN", timedelta(0))
+    with lab.running(with_access_to_read_only) as run:
+        run.submit([lab.waits_for_go("a")])
+        lab.start_of("a")
+        run._session.access._ends["a"] = datetime.now(UTC)
+        lab.go()
+        lab.must_fail("a", Cause.ACCESS_RAN_OUT)
     assert lab.heard.count("Submitted again") == 0

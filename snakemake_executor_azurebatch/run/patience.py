@@ -80,6 +80,8 @@ class Patience:
                     result = step()
                 except ServiceError as error:
                     if not is_passing(error):
+                        if not isinstance(error, OutOfPatience):  # it is an answer
+                            trying.worked()
                         raise
                     if self.rest(trying.failed(error)):
                         raise

@@ -120,9 +120,17 @@ def test_where_something_works_what_begins_later_has_its_own_time(patience, cloc
         first.failed(BUSY)
 
 
-def test_what_is_given_up_does_not_keep_the_next_outage_from_being_told(patience, said):
+def test_a_refusal_is_an_answer(patience, said):
     with pytest.raises(NotFound):
         patience(failing(AWAY, NotFound("looking: no such job", "JobNotFound", 404)))
+
+    assert len(said) == 2
+    assert said[1].startswith("Azure Batch answers again, after ")
+
+
+def test_what_ends_in_another_way_does_not_keep_the_next_outage_from_being_told(patience, said):
+    with pytest.raises(KeyError):
+        patience(failing(AWAY, KeyError()))
     assert len(said) == 1
 
     patience(failing(AccessRefused("looking: refused", "AuthenticationFailed", 403)))

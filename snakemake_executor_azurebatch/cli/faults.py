@@ -37,7 +37,7 @@ def add(  # noqa: PLR0913 (one parameter per option)
     pool: Annotated[str | None, typer.Option(help="Id of a pool.")] = None,
     node: Annotated[str | None, typer.Option(help="Id of a node.")] = None,
     limit: Annotated[int | None, typer.Option(help="So many nodes a pool can have, or active jobs.")] = None,
-    code: Annotated[str | None, typer.Option(help="Failure code of tasks, as CommandProgramNotFound.")] = None,
+    code: Annotated[str | None, typer.Option(help="Of tasks' failures (CommandProgramNotFound) or refusals.")] = None,
     state_dir: StateDir = None,
 ) -> None:
     """Add a fault. It stays until it is cleared, or its count is used up."""

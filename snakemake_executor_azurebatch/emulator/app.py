@@ -162,6 +162,8 @@ class Pipeline:
                 raise _Cut
             if rule.kind == "error":
                 raise ServiceFault(faults.INTERNAL_ERROR)
+            if rule.kind == "refuse":
+                raise ServiceFault(faults.refusal(rule.code))
             if rule.kind == "throttle":
                 problem = ServiceFault(faults.TOO_MANY_REQUESTS if rule.status == 429 else faults.SERVER_BUSY)
                 problem.headers["Retry-After"] = f"{rule.seconds:g}"

@@ -30,6 +30,7 @@ KINDS: dict[str, Kind] = {
     "latency": Kind("request", (*_REQUEST, "seconds"), "requests are answered later"),
     "throttle": Kind("request", (*_REQUEST, "status", "seconds"), "429 or 503, with Retry-After"),
     "error": Kind("request", _REQUEST, "500 InternalError; nothing was done"),
+    "refuse": Kind("request", (*_REQUEST[1:], "code"), "409 with a code of the service; nothing was done"),
     "reset": Kind("request", _REQUEST, "the connection breaks; nothing was done"),
     "lost-answer": Kind("request", _REQUEST, "the connection breaks; what was asked for was done"),
     "busy-item": Kind("item", ("rate", "count", "seed"), "tasks of collections are not created, for now"),
@@ -46,7 +47,7 @@ KINDS: dict[str, Kind] = {
     "clock-skew": Kind("service", ("seconds",), "dates of requests seem wrong by some seconds"),
 }
 _DEFAULT_S = {"latency": 1.0, "throttle": 1.0, "clock-skew": 3600.0}
-_DEFAULT_CODE = {"task-failure": "MaxInternalRetryCountReached"}
+_DEFAULT_CODE = {"task-failure": "MaxInternalRetryCountReached", "refuse": "OperationInvalidForCurrentState"}
 _MOST_S = 1e10
 _THROTTLES = (429, 503)
 _ENDPOINTS = ("batch", "blob")
@@ -70,7 +71,7 @@ class FaultRule:
     status: int = 429
     seconds: float = 0.0  #: latency, Retry-After, or skew
     limit: int = 0  #: so many nodes a pool can have, or active jobs the account
-    code: str = ""  #: of a task's failureInfo
+    code: str = ""  #: of a task's failureInfo, or of a refusal
 
     @property
     def acts(self) -> str:
@@ -123,8 +124,8 @@ def _problems(rule: FaultRule) -> Iterator[str]:
         yield f"seconds are at most {_MOST_S:g}"
     if rule.endpoint not in _ENDPOINTS:
         yield "endpoint is batch or blob"
-    if rule.kind == "task-failure" and not _CODE.fullmatch(rule.code):
-        yield "code is that of a task's failure, like CommandProgramNotFound"
+    if rule.kind in _DEFAULT_CODE and not _CODE.fullmatch(rule.code):
+        yield f"code is one of the service, like {_DEFAULT_CODE[rule.kind]}"
     if rule.status not in _THROTTLES:
         yield "status is 429 or 503"
 
@@ -182,7 +183,8 @@ class FaultInjection:
 
     def code_of_node(self, pool_id: str, node_id: str) -> str:
         """What tasks of the node fail with: the newest rule counts; empty: they do not."""
-        codes = [rule.code for rule in self._rules.values() if rule.code and _is_at(rule, pool_id, node_id)]
+        failures = (rule for rule in self._rules.values() if rule.kind == "task-failure")
+        codes = [rule.code for rule in failures if _is_at(rule, pool_id, node_id)]
         return codes[-1] if codes else ""
 
     def job_limit(self) -> int | None:

@@ -214,6 +214,12 @@ TOO_MANY_ENABLES = _fault(
 NOT_EMULATED = _fault(501, "NotEmulated", "The local Azure Batch service does not emulate {what}.")
 
 
+def refusal(code: str) -> Fault:
+    """409 with this code, in the words that it has here, if any."""
+    known = (fault for fault in globals().values() if isinstance(fault, Fault) and fault.status == 409)
+    return next((fault for fault in known if fault.code == code), _fault(409, code, "The request was refused."))
+
+
 def invalid_property(name: str, value: object, reason: str) -> ServiceFault:
     """400 InvalidPropertyValue that names the property, its value and the reason."""
     return ServiceFault(

@@ -81,6 +81,23 @@ def test_an_internal_error(batch, control, name):
     batch.create_job(new_job(name))  # it was not made before
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        ({}, "OperationInvalidForCurrentState", "is not valid for the current state of the resource"),
+        ({"code": "PoolBeingDeleted"}, "PoolBeingDeleted", "has been marked for deletion"),
+        ({"code": "OutOfTheBlue"}, "OutOfTheBlue", "The request was refused."),
+    ],
+)
+def test_a_refusal(batch, control, name, given, code, words):
+    control.add_fault("refuse", method="POST", route="/jobs", **given)
+    with pytest.raises(HttpResponseError, match=words) as refused:
+        batch.create_job(new_job(name))
+    assert (refused.value.status_code, code_of(refused)) == (409, code)
+    control.clear_faults()
+    batch.create_job(new_job(name))  # it was not made before
+
+
 def test_a_connection_that_breaks_before_anything_was_done(batch, control, name):
     control.add_fault("reset", method="POST", count=1)
     with pytest.raises(ServiceResponseError, match="Connection aborted"):

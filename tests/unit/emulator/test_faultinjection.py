@@ -42,6 +42,11 @@ def test_the_same_seed_strikes_the_same_requests_whatever_other_rules_do():
     assert 10 < sum(struck[0]) < 40
 
 
+def test_a_refusal_is_no_failure_of_a_task():
+    made = injection({"kind": "task-failure", "code": "DiskFull"}, {"kind": "refuse", "code": "PoolBeingDeleted"})
+    assert made.code_of_node("p", "n") == "DiskFull"
+
+
 def test_node_faults_by_pool_and_node():
     made = injection({"kind": "disk-full", "pool": "P"}, {"kind": "blob-unreachable", "node": "n"})
     assert made.of_node("p", "m") == {"disk-full"}

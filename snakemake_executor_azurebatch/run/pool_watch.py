@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from snakemake_executor_azurebatch.run.mending import BROKEN
 from snakemake_executor_azurebatch.run.pool_in_use import PoolInUse
-from snakemake_executor_azurebatch.run.waiting import resize_errors_of, scaling_error_of
+from snakemake_executor_azurebatch.run.waiting import MOST_TROUBLES, resize_errors_of, scaling_error_of
 
 if TYPE_CHECKING:
     from snakemake_executor_azurebatch.run.oversee import NodeSight
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 #: A pool that has fewer nodes than it could use is looked at after so long, and then more and more rarely.
 FIRST_S, LONGEST_S = 30.0, 600.0
-MOST_NAMED, MOST_TROUBLES = 3, 5
+MOST_NAMED = 3
 _USABLE = ("idle", "running")
 
 #: One node, several nodes, and what goes on.
@@ -99,10 +99,9 @@ class PoolWatch:
             return
         if error := scaling_error_of(pool):
             self._tell_once(f"The autoscale formula of pool {pool.id} fails: {error}{self._renewed()}")
-        for code, message in resize_errors_of(pool, self._in_use.old_resize):
-            self._tell_once(
-                f"Pool {pool.id} has {there} nodes where jobs could use {wanted}, and gets no more: {code}: {message}"
-            )
+        for code, words in resize_errors_of(pool, self._in_use.old_resize):
+            short = f"Pool {pool.id} has {there} nodes where jobs could use {wanted}, and gets no more: "
+            self._tell_once(short + words, what=short + code)  # each resize has details of its own
 
     def _renewed(self) -> str:
         if not self._in_use.is_leased:
@@ -110,7 +109,8 @@ class PoolWatch:
         self._in_use.renew()
         return ". It is written anew."
 
-    def _tell_once(self, text: str) -> None:
-        if text and text not in self._told:
-            self._told.add(text)
+    def _tell_once(self, text: str, what: str = "") -> None:
+        """``what``: it is about; the text where that is not given."""
+        if text and (what or text) not in self._told:
+            self._told.add(what or text)
             self._say(text)

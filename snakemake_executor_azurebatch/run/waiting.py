@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from snakemake_executor_azurebatch.errors import NotFound, service
 from snakemake_executor_azurebatch.run.judge import Cause, Failure
 from snakemake_executor_azurebatch.run.patience import BRIEF
+from snakemake_executor_azurebatch.run.said import details_text
 
 if TYPE_CHECKING:
     from azure.batch import BatchClient, models
@@ -21,6 +22,8 @@ _USABLE = frozenset(
 )
 #: States of nodes that never run one again by themselves.
 _BROKEN = frozenset(("starttaskfailed", "unusable", "unknown"))
+#: So many are shown at most: each node of a large pool may have its own.
+MOST_TROUBLES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def explain_waiting(waiting: Waiting) -> str | None:
         return None
     tasks = "1 task waits" if waiting.active_tasks == 1 else f"{waiting.active_tasks} tasks wait"
     lines = [f"{tasks} for a node of pool {waiting.pool_id}: {_nodes(waiting)}."]
-    lines += [f"  {trouble}" for trouble in waiting.troubles]
+    lines += [f"  {trouble}" for trouble in waiting.troubles[:MOST_TROUBLES]]
     return "\n".join(lines)
 
 
@@ -103,19 +106,21 @@ def _stuck(waiting: Waiting) -> Cause | None:
 
 
 def resize_errors_of(pool: models.BatchPool, old_resize: datetime | None) -> list[tuple[str, str]]:
-    """Code and message of what the pool's last resize has met; of one from before this run nothing.
+    """Code and words of what the pool's last resize has met; of one from before this run nothing.
 
     The service keeps the errors until the next resize, however long ago they were.
     """
     if old_resize is not None and pool.allocation_state_transition_time == old_resize:
         return []
-    return [(str(error.code), str(error.message)) for error in pool.resize_errors or []]
+    errors = pool.resize_errors or []
+    return [(str(error.code), _words(error.code, error.message, error.error_values)) for error in errors]
 
 
 def scaling_error_of(pool: models.BatchPool) -> str:
     """Why the pool's autoscale formula could not be evaluated the last time; nothing where it could."""
     run = pool.auto_scale_run
-    return f"{run.error.code}: {run.error.message}" if run is not None and run.error is not None else ""
+    error = run.error if run is not None else None
+    return _words(error.code, error.message, error.error_values) if error is not None else ""
 
 
 def _nodes(waiting: Waiting) -> str:
@@ -127,8 +132,8 @@ def _nodes(waiting: Waiting) -> str:
 
 
 def _troubles(pool: models.BatchPool, nodes: Iterable[models.BatchNode], old_resize: datetime | None) -> Iterable[str]:
-    for code, message in resize_errors_of(pool, old_resize):
-        yield f"{code}: {message}"
+    for _, words in resize_errors_of(pool, old_resize):
+        yield words
     if error := scaling_error_of(pool):
         yield f"autoscale formula: {error}"
     for node in nodes:
@@ -138,10 +143,16 @@ def _troubles(pool: models.BatchPool, nodes: Iterable[models.BatchNode], old_res
 def node_troubles(node: models.BatchNode) -> Iterable[str]:
     """What the service says is wrong with a node."""
     for trouble in node.errors or []:
-        yield f"{trouble.code}: {trouble.message}"
+        yield _words(trouble.code, trouble.message, trouble.error_details)
     failure = node.start_task_info.failure_info if node.start_task_info else None
     if failure is not None:
-        yield f"start task: {failure.code}: {failure.message}"
+        yield f"start task: {_words(failure.code, failure.message, failure.details)}"
+
+
+def _words(code: str | None, message: str | None, pairs: Iterable[models.NameValuePair] | None) -> str:
+    """The code, the sentence that belongs to it, and what was said of this case."""
+    details = details_text((pair.name or "", pair.value or "") for pair in pairs or [])
+    return f"{code}: {message} ({details})" if details else f"{code}: {message}"
 
 
 def word(state: object) -> str:

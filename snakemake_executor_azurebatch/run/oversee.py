@@ -164,7 +164,12 @@ class Overseer:
         if now_s < self._next_s:
             return
         self._next_s = now_s + self._limits.every_s
-        self._watch_nodes(now_s)
+        try:
+            self._watch_nodes(now_s)
+        finally:  # where nodes cannot be looked at, or a request is refused, what is wrong is judged all the same
+            self._watch_job(created, quiet_since_s, now_s)
+
+    def _watch_job(self, created: frozenset[str], quiet_since_s: float, now_s: float) -> None:
         if quiet_since_s != self._quiet_since_s:
             self._quiet_since_s, self._quiet = quiet_since_s, Quiet.begins(quiet_since_s, self._limits.first_why_s)
         if now_s - quiet_since_s >= self._limits.every_s:

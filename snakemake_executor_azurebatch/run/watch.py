@@ -174,17 +174,27 @@ class Watcher:
         try:
             if self._is_worth_listing():
                 self._look_at_tasks()
-            if self._after_look is not None and self._watched:
-                with self._lock:
-                    created, quiet_since_s = frozenset(self._created), self._quiet_since_s
-                self._after_look(created, quiet_since_s)
+            self._looking.worked()
+            self._look_beyond()
         except ServiceError as error:
             return self._failed(error)
         except Exception as bug:  # noqa: BLE001 (whatever it was: jobs that nobody watches would never end)
             self._tell_once(f"While watching the tasks: {bug!r}")
             return max(self._interval_s, MAX_BACKOFF_S)
-        self._looking.worked()
         return 0.0
+
+    def _look_beyond(self) -> None:
+        """At more than the tasks. What fails there is no outage, which is seen by the next look at the tasks."""
+        if self._after_look is None or not self._watched:
+            return
+        with self._lock:
+            created, quiet_since_s = frozenset(self._created), self._quiet_since_s
+        try:
+            self._after_look(created, quiet_since_s)
+        except ServiceError as error:
+            if error.code in ENDED_CODES:
+                raise
+            self._tell_once(f"What tasks need could not be looked at, trying again: {error}")
 
     def _is_worth_listing(self) -> bool:
         if self._sight.count is None or not self._pace.is_quiet:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 
-from snakemake_executor_azurebatch.errors import NotFound, ServiceUnreachable
+import pytest
+
+from snakemake_executor_azurebatch.errors import NotFound, ServiceError, ServiceUnreachable
 from snakemake_executor_azurebatch.run import watch
 from snakemake_executor_azurebatch.run.judge import Cause, Failure, Sighting, judge
 from snakemake_executor_azurebatch.run.looking_back import OVERLAP
@@ -138,6 +140,43 @@ def test_a_batch_job_that_is_gone_is_given_up_at_once():
     )
     watcher.add(["a"])
 
+    assert gave_up.get(timeout=PATIENCE_S).cause is Cause.JOB_GONE
+    watcher.stop()
+
+
+@pytest.mark.parametrize(
+    "error", [ServiceError("nodes: refused", "Refused", 409), ServiceUnreachable("nodes: no answer")]
+)
+def test_what_cannot_be_looked_at_besides_is_told_once_and_is_no_outage(error):
+    looks: list[int] = []
+    many = threading.Event()
+    said: list[str] = []
+    gave_up: list[Failure] = []
+
+    def after_look(_: frozenset[str], __: float) -> None:
+        looks.append(1)
+        if len(looks) == 5:
+            many.set()
+        raise error
+
+    patience = Patience("Azure Batch", 0, said.append)
+    watcher = Watcher(Sight(Sky()), 0.001, Events(print, gave_up.append, said.append), patience, after_look)
+    watcher.add(["a"])
+    assert many.wait(PATIENCE_S)
+    watcher.stop()
+    assert said == [f"What tasks need could not be looked at, trying again: {error}"]
+    assert gave_up == []
+
+
+def test_a_batch_job_that_is_seen_gone_besides_is_given_up():
+    gave_up: SimpleQueue = SimpleQueue()
+
+    def after_look(_: frozenset[str], __: float) -> None:
+        raise ServiceError("looking why: gone", "JobCompleted", 409)
+
+    patience = Patience("Azure Batch", 3600, print)
+    watcher = Watcher(Sight(Sky()), 0.001, Events(print, gave_up.put, print), patience, after_look)
+    watcher.add(["a"])
     assert gave_up.get(timeout=PATIENCE_S).cause is Cause.JOB_GONE
     watcher.stop()
 

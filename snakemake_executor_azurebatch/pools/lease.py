@@ -33,6 +33,7 @@ class Demand:
     nodes: int  #: on which all its open tasks could run at once
     tasks: int  #: that are open: ready, waiting or running
     busy_nodes: int = 0  #: of the pool, as last seen
+    broken_nodes: int = 0  #: of the pool, that stay there and run nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ def wanted_first(demand: Demand, known: Ask) -> Demand:
     Asked for less, the pool could not be asked for more until the pause is over.
     """
     return replace(demand, nodes=max(demand.nodes, known.nodes), tasks=max(demand.tasks, known.tasks))
+
+
+def beside_broken(demand: Demand) -> Demand:
+    """What has to be asked for, so that the wanted nodes are there beside broken ones; those go with all others."""
+    return replace(demand, nodes=demand.nodes + demand.broken_nodes, broken_nodes=0) if demand.tasks else demand
 
 
 def look(held: Held, demand: Demand, now_s: float, most: int, terms: Terms) -> tuple[Held, Ask | None]:

@@ -12,7 +12,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snakemake_executor_azurebatch.errors import ServiceError
-from snakemake_executor_azurebatch.pools.lease import Ask, Demand, Held, Terms, look, refused, wanted_first, written
+from snakemake_executor_azurebatch.pools.lease import (
+    Ask,
+    Demand,
+    Held,
+    Terms,
+    beside_broken,
+    look,
+    refused,
+    wanted_first,
+    written,
+)
 from snakemake_executor_azurebatch.pools.planning import nodes_for
 from snakemake_executor_azurebatch.pools.scaling import NotNow, RunsLine
 
@@ -46,7 +56,7 @@ class Wants:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[str, int] = {}
-        self._busy_nodes = 0
+        self._busy_nodes = self._broken_nodes = 0
         self.changed = threading.Event()
 
     def opened(self, slots: Mapping[str, int]) -> None:
@@ -66,12 +76,17 @@ class Wants:
         with self._lock:
             self._busy_nodes = sum(node.state == "running" for node in nodes)
 
+    def besides(self, broken_nodes: int) -> None:
+        """So many nodes of the pool run no task any more, and cannot be removed."""
+        with self._lock:
+            self._broken_nodes = broken_nodes
+
     def demand(self, slots_per_node: int) -> Demand:
         """What the run wants now."""
         with self._lock:
             slots = [min(one, slots_per_node) for one in self._open.values()]
-            busy = self._busy_nodes
-        return Demand(nodes_for(slots, slots_per_node), len(slots), busy)
+            busy, broken = self._busy_nodes, self._broken_nodes
+        return Demand(nodes_for(slots, slots_per_node), len(slots), busy, broken)
 
 
 class Leasing:
@@ -143,6 +158,7 @@ class Leasing:
             demand = wanted_first(demand, self._first)
             if not demand.tasks:  # a line for nothing would have to be waited for, too
                 return
+        demand = beside_broken(demand)
         if self._is_due.is_set():
             self._is_due.clear()
             self._held = replace(self._held, is_due=True)

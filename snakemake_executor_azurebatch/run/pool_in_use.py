@@ -11,7 +11,7 @@ from snakemake_executor_azurebatch.pools.ensure import Pool
 from snakemake_executor_azurebatch.pools.formula import Bounds
 from snakemake_executor_azurebatch.run.lease_of_run import PoolLease
 from snakemake_executor_azurebatch.run.leasing import Wants
-from snakemake_executor_azurebatch.run.mending import Mender
+from snakemake_executor_azurebatch.run.mending import Mended, Mender
 from snakemake_executor_azurebatch.run.node_time import Kind, NodeTimes
 from snakemake_executor_azurebatch.run.patience import BRIEF
 
@@ -86,18 +86,15 @@ class PoolInUse:
         return self._lease is not None
 
     @property
-    def mends(self) -> bool:
-        """Whether broken nodes are replaced."""
-        return self._mender.is_mending
-
-    @property
     def owes_nodes(self) -> bool:
         """Whether the pool has no nodes only because broken ones are being replaced."""
         return self._mender.owes_nodes
 
-    def mend(self, nodes: Sequence[NodeSight]) -> str:
-        """Replace broken nodes; what is to be told of that. Raises ServiceError."""
-        return self._mender(nodes)
+    def mend(self, nodes: Sequence[NodeSight]) -> Mended:
+        """Replace broken nodes, or ask for others beside them."""
+        mended = self._mender(nodes)
+        self.wants.besides(self._mender.staying)
+        return mended
 
     def start_stderr(self, node_id: str) -> list[str]:
         """The last lines that a start task wrote to stderr."""

@@ -51,8 +51,13 @@ class PoolWatch:
     def __call__(self, nodes: Sequence[NodeSight], now_s: float) -> None:
         """Raises ServiceError."""
         self._in_use.saw(nodes)
-        self._tell_nodes(nodes)
-        self._tell_once(self._in_use.mend(nodes))
+        fresh = self._fresh(nodes)
+        failed = fresh.get("starttaskfailed")
+        stderr = self._in_use.start_stderr(failed[0].node_id) if failed else []  # before the node goes
+        mended = self._in_use.mend(nodes)
+        for found in fresh.values():
+            self._say("\n".join(_news(found, len(nodes), mended.fate, stderr)))
+        self._tell_once(mended.told)
         wanted = self._in_use.wants.demand(self._in_use.pool.slots_per_node).nodes
         if sum(node.state in _USABLE for node in nodes) >= wanted:
             self._look_s, self._pause_s = now_s + FIRST_S, FIRST_S
@@ -60,38 +65,15 @@ class PoolWatch:
             self._look_s, self._pause_s = now_s + self._pause_s, min(self._pause_s * 2, LONGEST_S)
             self._look_at_pool(len(nodes), wanted)
 
-    def _tell_nodes(self, nodes: Sequence[NodeSight]) -> None:
+    def _fresh(self, nodes: Sequence[NodeSight]) -> dict[str, list[NodeSight]]:
+        """What is to be told of, by state."""
         fresh: dict[str, list[NodeSight]] = defaultdict(list)
         for node in nodes:
             sight = (node.node_id, node.state, node.since)
             if node.state in _NEWS and sight not in self._told_nodes:
                 self._told_nodes.add(sight)
                 fresh[node.state].append(node)
-        for state, found in fresh.items():
-            self._say("\n".join(self._news(state, found, len(nodes))))
-
-    def _news(self, state: str, found: Sequence[NodeSight], count: int) -> Iterator[str]:
-        one, several, goes_on = _NEWS[state]
-        named = [node.node_id for node in found[:MOST_NAMED]]
-        if len(found) == 1:
-            yield f"Node {named[0]} {one}{self._what_next(state, goes_on, 1)}."
-        else:
-            more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-            yield (
-                f"{len(found)} of {count} nodes {several}{self._what_next(state, goes_on, len(found))}: "
-                f"{', '.join(named)}{more}."
-            )
-        troubles = list(dict.fromkeys(trouble for node in found for trouble in node.troubles))
-        yield from (f"  {trouble}" for trouble in troubles[:MOST_TROUBLES])
-        if state == "starttaskfailed":
-            yield from (f"  | {line}" for line in self._in_use.start_stderr(found[0].node_id))
-
-    def _what_next(self, state: str, goes_on: str, count: int) -> str:
-        owner = "its" if count == 1 else "their"
-        parts = [f"{owner} {goes_on}"] if goes_on else []
-        if state in BROKEN and self._in_use.mends:
-            parts.append("it is replaced" if count == 1 else "they are replaced")
-        return f"; {', and '.join(parts)}" if parts else ""
+        return fresh
 
     def _look_at_pool(self, there: int, wanted: int) -> None:
         pool = self._in_use.found()
@@ -114,3 +96,27 @@ class PoolWatch:
         if text and (what or text) not in self._told:
             self._told.add(what or text)
             self._say(text)
+
+
+def _news(found: Sequence[NodeSight], count: int, fate: str, stderr: Sequence[str]) -> Iterator[str]:
+    """Of nodes in one state. ``fate``: what is done to broken ones; ``stderr``: of a start task that has failed."""
+    state = found[0].state
+    one, several, goes_on = _NEWS[state]
+    what_next = _what_next(goes_on, fate if state in BROKEN else "", len(found))
+    named = [node.node_id for node in found[:MOST_NAMED]]
+    if len(found) == 1:
+        yield f"Node {named[0]} {one}{what_next}."
+    else:
+        more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        yield f"{len(found)} of {count} nodes {several}{what_next}: {', '.join(named)}{more}."
+    troubles = list(dict.fromkeys(trouble for node in found for trouble in node.troubles))
+    yield from (f"  {trouble}" for trouble in troubles[:MOST_TROUBLES])
+    if state == "starttaskfailed":
+        yield from (f"  | {line}" for line in stderr)
+
+
+def _what_next(goes_on: str, fate: str, count: int) -> str:
+    parts = [f"{'its' if count == 1 else 'their'} {goes_on}"] if goes_on else []
+    if fate:
+        parts.append(f"{'it is' if count == 1 else 'they are'} {fate}")
+    return f"; {', and '.join(parts)}" if parts else ""

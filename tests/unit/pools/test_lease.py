@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from snakemake_executor_azurebatch.pools.lease import Ask, Demand, Held, Terms, look, refused, wanted_first, written
+from snakemake_executor_azurebatch.pools.lease import (
+    Ask,
+    Demand,
+    Held,
+    Terms,
+    beside_broken,
+    look,
+    refused,
+    wanted_first,
+    written,
+)
 
 TERMS = Terms()
 HELD = Held(nodes=4, tasks=16, changed_s=0.0)
@@ -87,3 +97,15 @@ def test_a_refusal_is_waited_for_ever_longer(refusals, pause_s):
     held = refused(replace(HELD, refusals=refusals), 100.0, TERMS)
     assert look(held, Demand(9, 36), 100.0 + pause_s - 1, MOST, TERMS)[1] is None
     assert look(held, Demand(9, 36), 100.0 + pause_s, MOST, TERMS)[1] == Ask(9, 36)
+
+
+@pytest.mark.parametrize(
+    ("demand", "nodes"), [(Demand(3, 9), 3), (Demand(3, 9, 1, broken_nodes=2), 5), (Demand(0, 0, broken_nodes=2), 0)]
+)
+def test_nodes_are_asked_for_beside_those_that_are_broken_and_stay(demand, nodes):
+    assert beside_broken(demand).nodes == nodes
+
+
+def test_what_is_asked_for_beside_broken_nodes_is_no_more_than_the_pool_may_have():
+    held = Held(nodes=MOST, tasks=80, changed_s=0.0)
+    assert look(held, beside_broken(Demand(MOST, 80, broken_nodes=2)), 40.0, MOST, TERMS)[1] is None

@@ -33,6 +33,42 @@ def test_an_unusable_node_of_a_leased_pool_is_replaced(lab):
     assert lab.heard.count("Nothing can run") <= 1
 
 
+def test_where_a_node_cannot_be_removed_another_one_is_asked_for(lab):
+    lab.control.add_fault("refuse", route="/pools/{poolId}/removenodes")
+    with lab.running(dedicated_nodes=2, task_slots_per_node=1) as run:
+        run.submit([lab.waits_for_go("a")])
+        lab.start_of("a")
+        (old,) = node_ids(lab)
+        lab.mark("a").unlink()
+        lab.control.clock(advanceSeconds=60)
+        lab.control.add_fault("unusable", pool=lab.pool_id)
+        lab.start_of("a")  # on another node
+        assert old in node_ids(lab)
+        assert len(node_ids(lab)) == 2
+        lab.go()
+        lab.must_succeed("a")
+    assert lab.heard.count(f"Node {old} is unusable; its tasks go to other nodes.") == 1
+    (told,) = [text for text in lab.heard.said if "are not replaced" in text]
+    assert told.startswith(f"Broken nodes of pool {lab.pool_id} are not replaced: removing broken nodes of pool ")
+    assert "OperationInvalidForCurrentState (HTTP 409)" in told
+    assert not any("waiting for it" in text or "answers again" in text for text in lab.heard.said)
+
+
+@provokes(Cause.UNUSABLE)
+def test_where_no_node_is_left_that_could_be_removed_the_run_ends(lab):
+    lab.control.add_fault("refuse", route="/pools/{poolId}/removenodes")
+    with lab.running(dedicated_nodes=2, task_slots_per_node=1, pool_patience=0.05) as run:
+        run.submit([lab.waits_for_go("a"), lab.waits_for_go("b")])
+        lab.start_of("a")
+        lab.start_of("b")
+        lab.control.add_fault("unusable", pool=lab.pool_id, count=2)
+        lab.must_fail("a", Cause.UNUSABLE)
+        lab.must_fail("b", Cause.UNUSABLE)
+    assert lab.heard.count("are not replaced: ") == 1
+    assert lab.heard.count("Nothing can run: ") == 1
+    assert not any("waiting for it" in text or "answers again" in text for text in lab.heard.said)
+
+
 def start_task(lab, broken_times: int) -> m.BatchStartTask:
     """Fails on so many nodes, and then no more."""
     here = lab.workdir.path.parent

@@ -20,7 +20,7 @@ from snakemake_executor_azurebatch.pools.managed import INSTALL, is_managed, why
 from snakemake_executor_azurebatch.pools.os_image import SupportedImage, choose_image, read_supported
 from snakemake_executor_azurebatch.pools.registries import host_of, refused_images
 from snakemake_executor_azurebatch.pools.spec import PoolSpec
-from snakemake_executor_azurebatch.run.waiting import node_troubles, word
+from snakemake_executor_azurebatch.run.waiting import node_troubles, resize_errors_of, scaling_error_of, word
 
 if TYPE_CHECKING:
     from azure.batch import BatchClient, models
@@ -196,15 +196,14 @@ def _not_there(about: str, pool: Wanted, account: Account) -> Finding:
 
 def _of_pool(about: str, pool: models.BatchPool, nodes: list[models.BatchNode], account: Account) -> Iterator[Finding]:
     name = str(pool.id)
-    for error in pool.resize_errors or []:
-        is_quota = "quota" in str(error.code).lower()
+    for code, words in resize_errors_of(pool, None):
+        is_quota = "quota" in code.lower()
         mend = mends.quota(account.name) if is_quota else "Another VM size or region; or try again later"
-        yield failed(about, f"{name} cannot get its nodes: {error.code}: {error.message}", mend)
-    run = pool.auto_scale_run
-    if run is not None and run.error is not None:
+        yield failed(about, f"{name} cannot get its nodes: {words}", mend)
+    if error := scaling_error_of(pool):
         yield failed(
             about,
-            f"formula of {name}: {run.error.code}: {run.error.message}",
+            f"formula of {name}: {error}",
             f"az batch pool autoscale enable --pool-id {name} --auto-scale-formula FORMULA",
         )
     broken = [node for node in nodes if word(node.state) in _BROKEN]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_azurebatch import tasks
 from snakemake_executor_azurebatch.errors import NotFound, ServiceError, service
+from snakemake_executor_azurebatch.run.elapsed import Since
 
 if TYPE_CHECKING:
     from azure.batch import BatchClient, models
@@ -30,11 +30,11 @@ class LeftJob:
 
     job_id: str
     pool_id: str
-    age_s: float
+    created: Since
 
 
 def find_leftovers(client: BatchClient, metadata: Mapping[str, str]) -> list[LeftJob]:
-    """The active Batch jobs of runs that were killed or that have left. Raises ServiceError.
+    """The active Batch jobs of runs that were killed or that have left, youngest first. Raises ServiceError.
 
     To be called only while Snakemake's lock is held: it lets one run at a time into a workdir, so an active job
     with the same ``metadata`` (the workdir's own id among it) has nobody any more.
@@ -44,11 +44,12 @@ def find_leftovers(client: BatchClient, metadata: Mapping[str, str]) -> list[Lef
             client.list_jobs(filter="state eq 'active'", select=["id", "metadata", "poolInfo", "creationTime"])
         )
     now = datetime.now(UTC)
+    active.sort(key=lambda job: job.creation_time or now, reverse=True)
     return [
         LeftJob(
             job_id=str(job.id),
             pool_id=str(job.pool_info.pool_id if job.pool_info else ""),
-            age_s=max(0.0, (now - (job.creation_time or now)).total_seconds()),
+            created=Since.ago(max(0.0, (now - (job.creation_time or now)).total_seconds())),
         )
         for job in active
         if metadata.items() <= _as_dict(job).items()
@@ -72,7 +73,7 @@ class BatchJob:
     client: BatchClient
     job_id: str
     lifetime_s: float
-    _began_s: float = field(default_factory=time.monotonic)
+    _created: Since = field(default_factory=Since.ago)
     _is_ended: threading.Event = field(default_factory=threading.Event)  #: by a call of ``end`` that was accepted
 
     def create(self, pool_id: str, environment: Mapping[str, str], metadata: Mapping[str, str]) -> None:
@@ -86,11 +87,11 @@ class BatchJob:
     def extend(self, lifetime_s: float | None = None) -> None:
         """Let it go on for its whole lifetime again, or another: its wall clock runs from its creation.
 
-        Raises ServiceError.
+        It does so while this machine sleeps, too. Raises ServiceError.
         """
         from azure.batch import models
 
-        clock = timedelta(seconds=time.monotonic() - self._began_s + (lifetime_s or self.lifetime_s))
+        clock = timedelta(seconds=self._created.elapsed_s + (lifetime_s or self.lifetime_s))
         constraints = models.BatchJobConstraints(max_wall_clock_time=clock)
         with service(f"extending Batch job {self.job_id}"):
             self.client.update_job(self.job_id, models.BatchJobUpdateOptions(constraints=constraints))

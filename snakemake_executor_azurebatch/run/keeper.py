@@ -9,9 +9,12 @@ import threading
 from collections.abc import Callable, Sequence
 
 from snakemake_executor_azurebatch.errors import ServiceError
+from snakemake_executor_azurebatch.run.elapsed import Since
 
 #: How soon a step that failed is tried again.
 AGAIN_S = 60.0
+#: A wait stands still while the machine sleeps: how soon after that it is seen that the steps are due.
+SLICE_S = 60.0
 
 
 class Keeper:
@@ -38,9 +41,16 @@ class Keeper:
 
     def _keep(self) -> None:
         pause_s = self._interval_s
-        while not self._stopping.wait(pause_s):
+        while not self._is_stopped_within(pause_s):
             taken = [self._taken(step) for step in self._steps]
             pause_s = self._interval_s if all(taken) else self._again_s
+
+    def _is_stopped_within(self, pause_s: float) -> bool:
+        began = Since.ago()
+        while (left_s := pause_s - began.elapsed_s) > 0:
+            if self._stopping.wait(min(left_s, SLICE_S)):
+                return True
+        return self._stopping.is_set()
 
     def _taken(self, step: Callable[[], None]) -> bool:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import platform
 import sys
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -287,7 +286,7 @@ def _left_job(
         return job.pool_id == pool_id and known is not None and known.store_url == _address(store)
 
     left = find_leftovers(batch, {k: v for k, v in metadata.items() if k != "version"})
-    chosen = min((job for job in left if fits(job)), key=lambda job: job.age_s, default=None)
+    chosen = next(filter(fits, left), None)
     others = [job for job in left if job is not chosen]
     end_leftovers(batch, others)
     for job in others:
@@ -302,7 +301,7 @@ def _job(
     known = ledger.batch_job(left.job_id) if left is not None else None
     if left is None or known is None:
         return BatchJob(batch, _job_id(place), options.sas_lifetime_s), uuid.uuid4().hex
-    return BatchJob(batch, left.job_id, options.sas_lifetime_s, time.monotonic() - left.age_s), known.grant_id
+    return BatchJob(batch, left.job_id, options.sas_lifetime_s, left.created), known.grant_id
 
 
 def _address(store: BlobStore) -> str:

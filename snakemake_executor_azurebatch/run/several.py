@@ -7,7 +7,6 @@ jobs as pools are used. With those of an earlier run that was killed, this one g
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -128,7 +127,7 @@ class Several:
         found = find_leftovers(grounds.batch, {k: v for k, v in grounds.metadata.items() if k != "version"})
         taken: dict[str, LeftJob] = {}
         grants: set[str] = set()
-        for job in sorted(found, key=lambda job: job.age_s):
+        for job in found:
             known = grounds.ledger.batch_job(job.job_id)
             fits = job.pool_id in self._source.pool_ids() and job.pool_id not in taken
             if fits and known is not None and known.store_url == grounds.address and {known.grant_id} >= grants:
@@ -151,7 +150,7 @@ class Several:
         left = self._left.pop(pool_id, None)
         if left is None:
             return BatchJob(grounds.batch, grounds.new_job_id(), lifetime_s), None
-        return BatchJob(grounds.batch, left.job_id, lifetime_s, time.monotonic() - left.age_s), left
+        return BatchJob(grounds.batch, left.job_id, lifetime_s, left.created), left
 
     def _end_unused(self) -> None:
         """End what an earlier run has left on pools that no job of this one came to."""

@@ -3,7 +3,7 @@
     look_at_left      what has become of the tasks whose ledger rows are open: asked once, at the start
     Adopter.name      a job that is ready gets the task that is left for just this work, or a new one
 
-Only under Snakemake's lock: without it another run may be alive, and nothing of that is looked at.
+Only under Snakemake's lock, and only what no living run has: see ``run.claims``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,11 @@ class LeftJob:
     created: Since
 
 
-def find_leftovers(client: BatchClient, metadata: Mapping[str, str]) -> list[LeftJob]:
+def find_leftovers(client: BatchClient, metadata: Mapping[str, str], take: Callable[[str], bool]) -> list[LeftJob]:
     """The active Batch jobs of runs that were killed or that have left, youngest first. Raises ServiceError.
 
-    To be called only while Snakemake's lock is held: it lets one run at a time into a workdir, so an active job
-    with the same ``metadata`` (the workdir's own id among it) has nobody any more.
+    ``metadata``: what all Batch jobs of this workdir have, and no others. Of these ``take`` claims one by its id, and
+    says no where it is another run's, which lives: see ``run.claims``.
     """
     with service("looking for Batch jobs that killed runs left"):
         active = list(
@@ -52,7 +52,7 @@ def find_leftovers(client: BatchClient, metadata: Mapping[str, str]) -> list[Lef
             created=Since.ago(max(0.0, (now - (job.creation_time or now)).total_seconds())),
         )
         for job in active
-        if metadata.items() <= _as_dict(job).items()
+        if metadata.items() <= _as_dict(job).items() and take(str(job.id))
     ]
 
 

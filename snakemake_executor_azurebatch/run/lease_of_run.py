@@ -35,9 +35,9 @@ class Lessee:
     terms: Terms = field(default_factory=Terms)
 
 
-def name_of_line(workdir_id: str, run_id: str, *, is_locked: bool) -> str:
-    """Names a run's lines. Only under Snakemake's lock is it sure to be the only run of its workdir."""
-    return short_hash(workdir_id, "" if is_locked else run_id)
+def name_of_line(workdir_id: str, run_id: str, *, is_heir: bool) -> str:
+    """Names a run's lines. One run of a workdir at a time is the heir: it has the lines of the heir before it."""
+    return short_hash(workdir_id, "" if is_heir else run_id)
 
 
 def may_lease(pool: Pool, *, is_users_own: bool, scaling: str | None) -> bool:

@@ -22,12 +22,13 @@ from snakemake_executor_azurebatch.run.access import TaskAccess, environment
 from snakemake_executor_azurebatch.run.adopt import Adopter, look_at_left, record_reader
 from snakemake_executor_azurebatch.run.batch_job import PATIENCE_S, BatchJob, LeftJob, end_leftovers, find_leftovers
 from snakemake_executor_azurebatch.run.beginning import on_what, where
+from snakemake_executor_azurebatch.run.claims import BEAT_S, Claims
 from snakemake_executor_azurebatch.run.confinement import is_local
 from snakemake_executor_azurebatch.run.keeper import Keeper
 from snakemake_executor_azurebatch.run.lease_of_run import Lessee, PoolLease, name_of_line
 from snakemake_executor_azurebatch.run.leasing import Farewell
 from snakemake_executor_azurebatch.run.ledger import FILE as LEDGER
-from snakemake_executor_azurebatch.run.ledger import BatchJobEntry, Ledger
+from snakemake_executor_azurebatch.run.ledger import BatchJobEntry, Entry, Ledger
 from snakemake_executor_azurebatch.run.local_service import use_local_service
 from snakemake_executor_azurebatch.run.one_pool import open_pool
 from snakemake_executor_azurebatch.run.pool_in_use import PoolInUse, Successor, no_successor
@@ -52,6 +53,13 @@ Say = Callable[[str], None]
 #: How long nodes may fetch the stager, which is no secret: as long as a task may live (source: Azure Batch limits).
 LONGEST_RUN_S = 180 * 24 * 3600.0
 
+#: Metadata that tells a workdir from a copy of it, as the marks of its blobs do.
+OWNER = "workdir-owner"
+#: What all Batch jobs of a workdir have in common. Others of the same folder come from other hosts, users or versions.
+_OF_WORKDIR = (CREATED_BY[0], "workdir", WORKDIR_ID, OWNER)
+#: The claim of the run that has the lines of leases which the runs of a workdir inherit.
+LINES = "lines"
+
 
 def no_storage(provider: str) -> BlobServiceClient:
     """For a workflow without storage providers."""
@@ -67,7 +75,7 @@ class Place:
     image: str  #: container image of the tasks
     rule_images: tuple[str, ...] = ()  #: of rules that name one; new pools fetch them beforehand
     run_id: str = ""  #: names this run in records
-    is_locked: bool = True  #: by Snakemake: no other run is in this workdir
+    is_locked: bool = True  #: by Snakemake, so that what dead runs have left may be taken over
     first_slots: tuple[int, ...] = ()  #: of the jobs that are ready first
     #: the client of a storage provider whose files the stager moves, by the provider's name or tag
     storage_client: Callable[[str], BlobServiceClient] = field(default=no_storage)
@@ -113,6 +121,7 @@ class Grounds:
     tidying: Tidying
     metadata: dict[str, str]
     account: Account
+    claims: Claims
     farewell: Farewell = field(default_factory=Farewell)
 
     def where(self, image: str | None) -> str:
@@ -132,7 +141,8 @@ class Grounds:
     def lessee(self) -> Lessee:
         """This run, as one that leases pools."""
         place, options = self.place, self.options
-        line = name_of_line(self.metadata[WORKDIR_ID], place.run_id, is_locked=place.is_locked)
+        is_heir = place.is_locked and self.claims.take(LINES)
+        line = name_of_line(self.metadata[WORKDIR_ID], place.run_id, is_heir=is_heir)
         costs = options.account is not None and not is_local(options.account.url)
         is_patient = not options.pool.delete
         return Lessee(self.batch, line, self.say, gives_back=costs, is_patient=is_patient, farewell=self.farewell)
@@ -155,8 +165,22 @@ class Grounds:
         return lambda: _read_url(self.store, stager, self.blobs, self.storage)
 
     def new_job_id(self) -> str:
-        """For one more Batch job of this run."""
-        return _job_id(self.place)
+        """For one more Batch job of this run, and claimed by it."""
+        job_id = _job_id(self.place)
+        self.claims.take(job_id)
+        return job_id
+
+    def left_jobs(self) -> list[LeftJob]:
+        """The active Batch jobs that dead runs have left, youngest first, for this run now. Raises ServiceError."""
+        if not self.place.is_locked:
+            return []
+        return find_leftovers(self.batch, {key: self.metadata[key] for key in _OF_WORKDIR}, self.claims.take)
+
+    def left_tasks(self) -> list[Entry]:
+        """The tasks of dead runs whose end nobody has noted."""
+        if not self.place.is_locked:
+            return []
+        return [entry for entry in self.ledger.open_tasks() if self.claims.take(entry.batch_job_id)]
 
     def by_batch(self) -> ServiceAccess:
         """Access of Azure Batch itself."""
@@ -172,6 +196,10 @@ class Grounds:
 
 def open_grounds(options: Options, place: Place, say: Say, opening: ExitStack) -> Grounds:
     """Open what is needed whatever the pools are; ``opening`` closes it. Raises AzureBatchError with what is wrong."""
+    claims = Claims(place.state_dir / "claims", say)
+    opening.callback(claims.close)
+    claims.enter(place.run_id, takes_over=place.is_locked)
+    opening.callback(Keeper(BEAT_S, (claims.beat,), say).stop)
     account, storage = _accounts(options, place, say, opening)
     batch = opening.enter_context(clients.batch_client(account))
     blobs = opening.enter_context(clients.blob_service(storage))
@@ -181,7 +209,7 @@ def open_grounds(options: Options, place: Place, say: Say, opening: ExitStack) -
         blobs.get_container_client(name),
         progress=Progress(say if sys.stderr.isatty() else _nothing),
         prefix=home.prefix_of(str(place.start_folder), options.blob_container),
-        owner=home.owner_of(metadata[WORKDIR_ID], place.state_dir / "workdir.id"),
+        owner=metadata[OWNER],
     )
     opening.callback(store.close)
     store_id = naming.short_hash(store.ensure(), home.register(store))
@@ -198,11 +226,13 @@ def open_grounds(options: Options, place: Place, say: Say, opening: ExitStack) -
         own_job_id="",
         ledger=ledger,
         is_locked=place.is_locked,
+        alone=claims.alone,
         looked_file=place.state_dir / "looked",
     )
     opening.callback(tidying)
     return Grounds(
-        *(options, place, say, batch, blobs, storage, store, index, ledger, transfers, tidying, metadata, account)
+        *(options, place, say, batch, blobs, storage, store, index, ledger, transfers, tidying, metadata, account),
+        claims,
     )
 
 
@@ -218,8 +248,8 @@ def open_session(options: Options, place: Place, say: Say) -> Session:
         if options.pool.delete:
             opening.callback(_attempt, lambda: _delete_pool(batch, pool.pool_id), say)
         in_use = grounds.use(pool, lease, opening)
-        left = _left_job(batch, ledger, store, metadata, pool.pool_id, say) if place.is_locked else None
-        job, grant_id = _job(batch, ledger, left, place, options)
+        left = _left_job(grounds, pool.pool_id)
+        job, grant_id = _job(grounds, left)
         tidying.own_job_id = in_use.batch_job_id = job.job_id
         grant = _grant(blobs, store.container, storage, options, grant_id)
         opening.callback(_attempt, grant.revoke, say)
@@ -234,13 +264,11 @@ def open_session(options: Options, place: Place, say: Say) -> Session:
             )
         else:
             job.extend()
-        # What is open without the lock may be of a run that lives.
-        found = look_at_left(batch, ledger.open_tasks(), {job.job_id}, record_reader(store)) if place.is_locked else []
+        found = look_at_left(batch, grounds.left_tasks(), {job.job_id}, record_reader(store))
         adopter = Adopter(batch, ledger, job.job_id, found, say)
         if told := adopter.summary():
             say(told)
-        every_s = min(options.sas_lifetime_s, LONGEST_DELEGATION.total_seconds()) / 4
-        opening.callback(Keeper(every_s, (access.extend, job.extend), say).stop)
+        opening.callback(Keeper(grounds.keep_every_s, (access.extend, job.extend), say).stop)
         around = tasks.Surroundings(
             image=place.image if pool.has_containers else None,
             slots_per_node=pool.slots_per_node,
@@ -251,12 +279,8 @@ def open_session(options: Options, place: Place, say: Say) -> Session:
         begun = on_what(job.job_id, pool, in_use.bounds, is_left=left is not None)
         say(f"{grounds.where(around.image)}\n{begun}")
         tidying.armed = True
-        signing = _signing(blobs, storage)
-        by_batch = ServiceAccess(
-            lambda lifetime_s: make_access(store.container, lifetime_s, read=READ_AND_LIST, **signing)
-        )
         return Session(
-            *(options, batch, store, index, transfers, pool, job, around, access, by_batch, adopter, in_use),
+            *(options, batch, store, index, transfers, pool, job, around, access, grounds.by_batch(), adopter, in_use),
             opening.pop_all(),
         )
 
@@ -273,35 +297,32 @@ def _accounts(options: Options, place: Place, say: Say, opening: ExitStack) -> t
     return local.account, local.storage
 
 
-def _left_job(
-    batch: BatchClient, ledger: Ledger, store: BlobStore, metadata: dict[str, str], pool_id: str, say: Say
-) -> LeftJob | None:
-    """The Batch job of a dead run that this one goes on with; all others are ended. To be asked under the lock.
+def _left_job(grounds: Grounds, pool_id: str) -> LeftJob | None:
+    """The Batch job of a dead run that this one goes on with; all others are ended.
 
     One that the ledger knows, on the same pool, whose tasks can still reach the blob container.
     """
 
     def fits(job: LeftJob) -> bool:
-        known = ledger.batch_job(job.job_id)
-        return job.pool_id == pool_id and known is not None and known.store_url == _address(store)
+        known = grounds.ledger.batch_job(job.job_id)
+        return job.pool_id == pool_id and known is not None and known.store_url == grounds.address
 
-    left = find_leftovers(batch, {k: v for k, v in metadata.items() if k != "version"})
+    left = grounds.left_jobs()
     chosen = next(filter(fits, left), None)
     others = [job for job in left if job is not chosen]
-    end_leftovers(batch, others)
+    end_leftovers(grounds.batch, others)
     for job in others:
-        say(f"Ended Batch job {job.job_id}, which a run that was killed has left.")
+        grounds.say(f"Ended Batch job {job.job_id}, which a run that was killed has left.")
     return chosen
 
 
-def _job(
-    batch: BatchClient, ledger: Ledger, left: LeftJob | None, place: Place, options: Options
-) -> tuple[BatchJob, str]:
+def _job(grounds: Grounds, left: LeftJob | None) -> tuple[BatchJob, str]:
     """The Batch job of this run, and what names its tasks' access."""
-    known = ledger.batch_job(left.job_id) if left is not None else None
+    batch, lifetime_s = grounds.batch, grounds.options.sas_lifetime_s
+    known = grounds.ledger.batch_job(left.job_id) if left is not None else None
     if left is None or known is None:
-        return BatchJob(batch, _job_id(place), options.sas_lifetime_s), uuid.uuid4().hex
-    return BatchJob(batch, left.job_id, options.sas_lifetime_s, left.created), known.grant_id
+        return BatchJob(batch, grounds.new_job_id(), lifetime_s), uuid.uuid4().hex
+    return BatchJob(batch, left.job_id, lifetime_s, left.created), known.grant_id
 
 
 def _address(store: BlobStore) -> str:
@@ -320,11 +341,14 @@ def _signing(blobs: BlobServiceClient, storage: Storage) -> dict[str, Any]:
 
 def _metadata(place: Place) -> dict[str, str]:
     """On everything that is created, so that what a run left behind can be found."""
+    id_file = place.state_dir / "workdir.id"
+    workdir_id = _workdir_id(id_file)
     return {
         CREATED_BY[0]: CREATED_BY[1],
         "version": __version__,
         "workdir": str(place.start_folder),
-        WORKDIR_ID: _workdir_id(place.state_dir / "workdir.id"),
+        WORKDIR_ID: workdir_id,
+        OWNER: home.owner_of(workdir_id, id_file),
         "host": platform.node(),
         "user": getpass.getuser(),
     }

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from snakemake_executor_azurebatch import tasks
 from snakemake_executor_azurebatch.options import Options
@@ -17,7 +18,7 @@ from snakemake_executor_azurebatch.pools.choose import Capacity
 from snakemake_executor_azurebatch.pools.config import Pools
 from snakemake_executor_azurebatch.run.access import TaskAccess, environment
 from snakemake_executor_azurebatch.run.adopt import Adopter, Fate, Left, look_at_left, record_reader
-from snakemake_executor_azurebatch.run.batch_job import BatchJob, LeftJob, end_leftovers, find_leftovers
+from snakemake_executor_azurebatch.run.batch_job import BatchJob, end_leftovers
 from snakemake_executor_azurebatch.run.beginning import on_what
 from snakemake_executor_azurebatch.run.keeper import Keeper
 from snakemake_executor_azurebatch.run.ledger import BatchJobEntry
@@ -35,9 +36,7 @@ class Several:
         self._jobs: list[BatchJob] = []
         self._lock = threading.Lock()
         self._expected: Mapping[str, Sequence[int]] = {}
-        place, say = grounds.place, grounds.say
-        # Under the lock alone it is sure that nobody else has them.
-        self._left = {job.pool_id: job for job in self._take_left_jobs()} if place.is_locked else {}
+        self._left = self._take_left_jobs()
         self._grant_id = self._grant_of_left() or uuid.uuid4().hex
         grounds.tidying.further_job_ids.update(job.job_id for job in self._left.values())
         opening.callback(self._end_unused)
@@ -46,8 +45,9 @@ class Several:
         self._variables = environment(grant.access)
         # Batch jobs of a killed run have the access of that time, so that each task has to bring its own.
         self._access = TaskAccess(grant, grounds.upload_stager(), is_in_job=not self._left)
-        self._found = self._look_at_left() if place.is_locked else []
-        opening.callback(Keeper(grounds.keep_every_s, (self._access.extend, self._extend), say).stop)
+        self._extend()
+        self._found = self._look_at_left()
+        opening.callback(Keeper(grounds.keep_every_s, (self._access.extend, self._extend), grounds.say).stop)
         grounds.tidying.armed = True
         self._opening = opening
         self._is_told = False  #: where the run is
@@ -74,22 +74,22 @@ class Several:
             if options.pool.delete:
                 opening.callback(grounds.attempt, lambda: source.delete(name))
             in_use = grounds.use(pool, lease, opening, lambda: source.open_next(name, slots, lessee))
-            job, left = self._job(pool.pool_id)
+            job, is_left = self._job(pool.pool_id)
             in_use.batch_job_id = job.job_id
             opening.callback(grounds.attempt, lambda: job.end(delete=options.delete_job))
             grounds.tidying.further_job_ids.add(job.job_id)
-            if left is None:
+            if is_left:
+                job.extend()
+            else:
                 grounds.ledger.add_batch_job(BatchJobEntry(job.job_id, grounds.address, self._grant_id))
                 when_there_is_room(
                     lambda: job.create(pool.pool_id, self._variables, grounds.metadata),
                     grounds.say,
                     options.troubles.service_patience_s,
                 )
-            else:
-                job.extend()
             with self._lock:
                 self._jobs.append(job)
-            begun = on_what(job.job_id, pool, in_use.bounds, is_left=left is not None)
+            begun = on_what(job.job_id, pool, in_use.bounds, is_left=is_left)
             grounds.say(begun if self._is_told else f"{grounds.where(self.image)}\n{begun}")
             self._is_told = True
             around = tasks.Surroundings(
@@ -118,56 +118,61 @@ class Several:
         """End what is left when all sessions are closed. Never raises for Azure."""
         self._opening.close()
 
-    def _take_left_jobs(self) -> list[LeftJob]:
-        """The Batch jobs of a killed run that this one can go on with, one for each pool; all others are ended.
+    def _take_left_jobs(self) -> dict[str, BatchJob]:
+        """The Batch jobs of a killed run that this one can go on with, by their pools; all others are ended.
 
         Those that the ledger knows, with one grant, whose tasks can still reach the blob container.
         """
         grounds = self._grounds
-        found = find_leftovers(grounds.batch, {k: v for k, v in grounds.metadata.items() if k != "version"})
-        taken: dict[str, LeftJob] = {}
+        found = grounds.left_jobs()
+        taken: dict[str, BatchJob] = {}
+        others = []
         grants: set[str] = set()
         for job in found:
             known = grounds.ledger.batch_job(job.job_id)
             fits = job.pool_id in self._source.pool_ids() and job.pool_id not in taken
             if fits and known is not None and known.store_url == grounds.address and {known.grant_id} >= grants:
-                taken[job.pool_id] = job
+                lifetime_s = grounds.options.sas_lifetime_s
+                taken[job.pool_id] = BatchJob(grounds.batch, job.job_id, lifetime_s, job.created)
                 grants = {known.grant_id}
-        others = [job for job in found if job not in taken.values()]
+            else:
+                others.append(job)
         end_leftovers(grounds.batch, others)
         for job in others:
             grounds.say(f"Ended Batch job {job.job_id}, which a run that was killed has left.")
-        return list(taken.values())
+        return taken
 
     def _grant_of_left(self) -> str:
         """What names the access of the tasks that are left; empty where none are."""
         known = [self._grounds.ledger.batch_job(job.job_id) for job in self._left.values()]
         return next((entry.grant_id for entry in known if entry is not None), "")
 
-    def _job(self, pool_id: str) -> tuple[BatchJob, LeftJob | None]:
-        """The Batch job on a pool, and what is left of it: that of a killed run where there is one."""
-        grounds, lifetime_s = self._grounds, self._grounds.options.sas_lifetime_s
-        left = self._left.pop(pool_id, None)
-        if left is None:
-            return BatchJob(grounds.batch, grounds.new_job_id(), lifetime_s), None
-        return BatchJob(grounds.batch, left.job_id, lifetime_s, left.created), left
+    def _job(self, pool_id: str) -> tuple[BatchJob, bool]:
+        """The Batch job on a pool, and whether it is that of a killed run."""
+        grounds = self._grounds
+        with self._lock:
+            left = self._left.pop(pool_id, None)
+        if left is not None:
+            return left, True
+        return BatchJob(grounds.batch, grounds.new_job_id(), grounds.options.sas_lifetime_s), False
 
     def _end_unused(self) -> None:
         """End what an earlier run has left on pools that no job of this one came to."""
-        self._grounds.attempt(lambda: end_leftovers(self._grounds.batch, list(self._left.values())))
+        for job in self._left.values():
+            self._grounds.attempt(partial(job.end, delete=False, patience_s=0))
 
     def _look_at_left(self) -> list[Left]:
         """What has become of the tasks of earlier runs. Rows of those that came to nothing are closed."""
         grounds = self._grounds
         own = {job.job_id for job in self._left.values()}
-        found = look_at_left(grounds.batch, grounds.ledger.open_tasks(), own, record_reader(grounds.store))
+        found = look_at_left(grounds.batch, grounds.left_tasks(), own, record_reader(grounds.store))
         if told := Adopter(grounds.batch, grounds.ledger, "", found, grounds.say).summary():
             grounds.say(told)
         return [left for left in found if left.fate is not Fate.LOST]
 
     def _extend(self) -> None:
         with self._lock:
-            jobs = list(self._jobs)
+            jobs = [*self._jobs, *self._left.values()]
         for job in jobs:
             job.extend()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,9 @@ class Tidying:
     workdir_id: str
     own_job_id: str
     ledger: Ledger  #: what a later run may take over stays
-    is_locked: bool  #: by Snakemake: no other run can be in this workdir
+    is_locked: bool  #: by Snakemake
+    #: whether no other run is alive in this workdir, and none begins meanwhile
+    alone: Callable[[], AbstractContextManager[bool]]
     armed: bool = False
     #: whose age says when the last look at all blobs was; None: nobody keeps that
     looked_file: Path | None = None
@@ -56,18 +59,25 @@ class Tidying:
             if self.store.is_younger(self.keep_s):
                 self._looked()
                 return
-            if alive := active_jobs(self.batch, self.workdir_id) - {self.own_job_id} - self.further_job_ids:
-                self.say(f"No blobs are removed: {', '.join(sorted(alive))} of this working directory may still run.")
-                return
-            adoptable = {entry.task_id for entry in self.ledger.open_tasks()}
-            swept = sweep(self.store, self.index, self.keep_s, adoptable=adoptable)
-            if told := str(swept):
-                self.say(told)
-            if swept.in_time and not swept.refused and not self.store.aborted:
-                self._looked()
+            with self.alone() as is_alone:
+                if is_alone:
+                    self._sweep(self.keep_s)
+                else:
+                    self.say("No blobs are removed: another run may be alive in this folder.")
         except Exception as error:  # noqa: BLE001 (whatever it was: the run has done what it was to do)
             why = str(error) if isinstance(error, AzureBatchError) else repr(error)
             self.say(f"Warning: blobs that nothing needs any more were not all removed: {why}")
+
+    def _sweep(self, keep_s: float) -> None:
+        if alive := active_jobs(self.batch, self.workdir_id) - {self.own_job_id} - self.further_job_ids:
+            self.say(f"No blobs are removed: {', '.join(sorted(alive))} of this working directory may still run.")
+            return
+        adoptable = {entry.task_id for entry in self.ledger.open_tasks()}
+        swept = sweep(self.store, self.index, keep_s, adoptable=adoptable)
+        if told := str(swept):
+            self.say(told)
+        if swept.in_time and not swept.refused and not self.store.aborted:
+            self._looked()
 
     def _looked(self) -> None:
         if self.looked_file is not None:

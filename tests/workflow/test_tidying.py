@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import nullcontext
 
 import pytest
 from azure.batch import BatchClient, models
@@ -44,6 +45,7 @@ def tidying(batch, service, tmp_path):
             own_job_id="own",
             ledger=ledger,
             is_locked=True,
+            alone=lambda: nullcontext(True),
             armed=True,
         )
         transfers.close()
@@ -65,6 +67,15 @@ def test_what_nothing_needs_goes(tidying):
 
     assert not is_there(tidying)
     assert said(tidying) == ["Removed 1 blob (3 B) that nothing here needs."]
+
+
+def test_nothing_goes_while_another_run_is_alive(tidying):
+    tidying.alone = lambda: nullcontext(False)
+
+    tidying()
+
+    assert is_there(tidying)
+    assert said(tidying) == ["No blobs are removed: another run may be alive in this folder."]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_azurebatch import tasks
-from snakemake_executor_azurebatch.errors import NotFound, ServiceError, service
+from snakemake_executor_azurebatch.errors import AlreadyExists, NotFound, ServiceError, service
 from snakemake_executor_azurebatch.run.elapsed import Since
 
 if TYPE_CHECKING:
@@ -77,11 +78,14 @@ class BatchJob:
     _is_ended: threading.Event = field(default_factory=threading.Event)  #: by a call of ``end`` that was accepted
 
     def create(self, pool_id: str, environment: Mapping[str, str], metadata: Mapping[str, str]) -> None:
-        """Make it; ``environment`` is every task's. Raises ServiceError."""
+        """Make it; ``environment`` is every task's. Raises ServiceError.
+
+        One with this id is this one: azure-core repeats a request whose answer was lost.
+        """
         options = tasks.job_options(
             self.job_id, pool_id, environment=environment, lifetime_s=self.lifetime_s, metadata=metadata
         )
-        with service(f"creating Batch job {self.job_id}"):
+        with suppress(AlreadyExists), service(f"creating Batch job {self.job_id}"):
             self.client.create_job(options)
 
     def extend(self, lifetime_s: float | None = None) -> None:

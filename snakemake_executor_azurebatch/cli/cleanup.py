@@ -52,7 +52,7 @@ def cleanup(  # noqa: PLR0913 (one parameter per option)
     """Remove what ended runs of this working directory have left: Batch jobs, pools, and with --blobs the blobs.
 
     Never touched: what the plugin has not made, or another working directory; Batch jobs that have not ended; pools
-    that any Batch job that has not ended is on; anything at all while a run may be alive here.
+    that any Batch job that has not ended is on, or that a run leases; anything at all while a run may be alive here.
     Exit code 1: not all could be removed, or nobody has agreed.
     """
     from snakemake_executor_azurebatch import clients
@@ -66,7 +66,8 @@ def cleanup(  # noqa: PLR0913 (one parameter per option)
         clients.batch_client(accounts.account) as client,
         clients.blob_service(accounts.storage) as service_client,
     ):
-        found = _in_batch(client, wanted, before)
+        mine = Mine(wanted, before)
+        found = _in_batch(client, mine)
         if blobs:
             found += _in_storage(service_client, workdir, before)
         if as_json:
@@ -74,32 +75,36 @@ def cleanup(  # noqa: PLR0913 (one parameter per option)
         else:
             _tell(found)
         if found and _agreed(yes, as_json):
-            _remove_all(client, service_client, found, wanted)
+            _remove_all(client, service_client, found, mine)
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """Whose things may go, and of what age."""
+
+    workdir_id: str
+    before: datetime
+
+    def are(self, one: FoundJob | FoundPool) -> bool:
+        """Whether this is one of them."""
+        return one.workdir_id == self.workdir_id and one.created is not None and one.created <= self.before
 
 
 def removable(
-    jobs: list[FoundJob], pools: list[FoundPool], workdir_id: str, before: datetime
+    jobs: list[FoundJob], pools: list[FoundPool], mine: Mine, now: datetime
 ) -> tuple[list[FoundJob], list[FoundPool]]:
-    """What may go, of all Batch jobs of the account and of our pools (pure). Nothing of a workdir with a live run."""
+    """What may go, of all Batch jobs of the account and of our pools (pure). Nothing of a workdir with a live run.
+
+    A run leases its pool before it has its Batch job there, for which it may have to wait.
+    """
     alive = [job for job in jobs if job.state not in ENDED]
-    if any(job.workdir_id == workdir_id for job in alive):
+    if any(job.workdir_id == mine.workdir_id for job in alive):
         return [], []
     in_use = {job.pool_id for job in alive}
-    mine = [job for job in jobs if job.is_ours and job.workdir_id == workdir_id and job.state == "completed"]
-    gone_jobs = [job for job in mine if _is_old(job.created, before)]
-    gone_pools = [
-        pool
-        for pool in pools
-        if pool.workdir_id == workdir_id
-        and pool.pool_id not in in_use
-        and pool.state == "active"
-        and _is_old(pool.created, before)
-    ]
+    in_use |= {pool.pool_id for pool in pools if pool.leased_until(now)}
+    gone_jobs = [job for job in jobs if job.is_ours and job.state == "completed" and mine.are(job)]
+    gone_pools = [pool for pool in pools if pool.state == "active" and pool.pool_id not in in_use and mine.are(pool)]
     return gone_jobs, gone_pools
-
-
-def _is_old(created: datetime | None, before: datetime) -> bool:
-    return created is not None and created <= before
 
 
 def _check_lock(workdir: Path) -> None:
@@ -108,15 +113,19 @@ def _check_lock(workdir: Path) -> None:
         fail("Snakemake has locked this directory: a run may be alive. If it is not: snakemake --unlock")
 
 
-def _in_batch(client: BatchClient, workdir_id: str, before: datetime) -> list[Left]:
+def _in_batch(client: BatchClient, mine: Mine) -> list[Left]:
     from snakemake_executor_azurebatch.run.inventory import all_jobs, our_pools
 
     jobs = all_jobs(client)
-    alive = [job for job in jobs if job.state not in ENDED and job.workdir_id == workdir_id]
+    pools, now = our_pools(client)
+    alive = [job for job in jobs if job.state not in ENDED and job.workdir_id == mine.workdir_id]
     if alive:
         names = ", ".join(job.job_id for job in alive)
         fail(f"Nothing is removed: Batch job {names} of this directory has not ended. The next run goes on there.")
-    ended, unused = removable(jobs, our_pools(client), workdir_id, before)
+    for pool in pools:
+        if mine.are(pool) and (until := pool.leased_until(now)):
+            err.print(f"Pool {pool.pool_id} stays: a run leases it until {_iso(until)}.", markup=False)
+    ended, unused = removable(jobs, pools, mine, now)
     return [
         *(Left(JOB, job.job_id, _iso(job.created)) for job in ended),
         *(Left(POOL, pool.pool_id, _iso(pool.created), f"{pool.nodes} nodes") for pool in unused),
@@ -164,17 +173,17 @@ def _agreed(yes: bool, as_json: bool) -> bool:
     return True
 
 
-def _remove_all(client: BatchClient, blobs: BlobServiceClient, found: list[Left], workdir_id: str) -> None:
+def _remove_all(client: BatchClient, blobs: BlobServiceClient, found: list[Left], mine: Mine) -> None:
     """Whatever was answered may have been answered late: a run that has begun since keeps all it has."""
     from snakemake_executor_azurebatch.errors import NotFound, ServiceError
     from snakemake_executor_azurebatch.run.inventory import all_jobs
 
     alive = [job for job in all_jobs(client) if job.state not in ENDED]
-    if any(job.workdir_id == workdir_id for job in alive):
+    if any(job.workdir_id == mine.workdir_id for job in alive):
         fail("Nothing is removed: a run has begun here in the meantime.")
     failed = 0
     for one in found:
-        if one.kind == POOL and any(job.pool_id == one.name for job in alive):
+        if one.kind == POOL and not _is_unused(client, one.name, mine):
             err.print(f"Pool {one.name} stays: it is in use now.", markup=False)
             continue
         try:
@@ -187,6 +196,15 @@ def _remove_all(client: BatchClient, blobs: BlobServiceClient, found: list[Left]
     if failed:
         fail(f"{failed} of {len(found)} could not be removed.")
     err.print(f"Removed, or being removed: {len(found)}.")
+
+
+def _is_unused(client: BatchClient, pool_id: str, mine: Mine) -> bool:
+    """Looked at again: what was removed before may have taken a while."""
+    from snakemake_executor_azurebatch.run.inventory import all_jobs, our_pools
+
+    pools, now = our_pools(client)
+    _, unused = removable(all_jobs(client), pools, mine, now)
+    return pool_id not in {pool.pool_id for pool in pools if pool not in unused}
 
 
 def _remove(client: BatchClient, blobs: BlobServiceClient, one: Left) -> None:

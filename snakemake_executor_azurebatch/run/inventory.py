@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from snakemake_executor_azurebatch.clients import FIRST_CALL
 from snakemake_executor_azurebatch.errors import service
 from snakemake_executor_azurebatch.pools.ensure import CREATED_BY
+from snakemake_executor_azurebatch.pools.formula import Line, lines_of
+from snakemake_executor_azurebatch.pools.scaling import ServiceClock
 from snakemake_executor_azurebatch.run.tidy import WORKDIR_ID
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ class FoundPool:
     workdir: str
     workdir_id: str
     nodes: int
+    lines: tuple[Line, ...] = ()  #: of the runs that lease it
+
+    def leased_until(self, now: datetime) -> datetime | None:
+        """Until when a run leases it, which may not have any Batch job yet; None where none does."""
+        return max((line.until for line in self.lines if line.until > now), default=None)
 
 
 def all_jobs(client: BatchClient) -> list[FoundJob]:
@@ -56,11 +63,12 @@ def jobs_of(client: BatchClient, workdir_id: str) -> list[FoundJob]:
     return [job for job in all_jobs(client) if job.is_ours and job.workdir_id == workdir_id]
 
 
-def our_pools(client: BatchClient) -> list[FoundPool]:
-    """The pools that this plugin has made. Raises ServiceError."""
+def our_pools(client: BatchClient) -> tuple[list[FoundPool], datetime]:
+    """The pools that this plugin has made, and the service's time, which their leases go by. Raises ServiceError."""
+    clock = ServiceClock()
     with service("listing pools"):
-        found = list(client.list_pools(**FIRST_CALL))
-    return [_pool(pool) for pool in found if _is_ours(_values(pool.metadata))]
+        found = list(client.list_pools(raw_response_hook=clock.hear, **FIRST_CALL))
+    return [_pool(pool) for pool in found if _is_ours(_values(pool.metadata))], clock.now()
 
 
 def _is_ours(values: dict[str, str]) -> bool:
@@ -93,4 +101,5 @@ def _pool(pool: models.BatchPool) -> FoundPool:
         workdir=values.get("workdir", ""),
         workdir_id=values.get(WORKDIR_ID, ""),
         nodes=(pool.current_dedicated_nodes or 0) + (pool.current_low_priority_nodes or 0),
+        lines=tuple(lines_of(pool.auto_scale_formula)),
     )

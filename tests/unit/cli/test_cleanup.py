@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from snakemake_executor_azurebatch.cli.cleanup import removable
+from snakemake_executor_azurebatch.cli.cleanup import Mine, removable
 from snakemake_executor_azurebatch.cli.logs import Match, matching
+from snakemake_executor_azurebatch.pools.formula import Line
 from snakemake_executor_azurebatch.run.inventory import FoundJob, FoundPool
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -14,7 +15,7 @@ POOL = FoundPool("p1", "active", OLD, "/w", "mine", 2)
 
 
 def names(jobs, pools, before=NOW):
-    ended, unused = removable(jobs, pools, "mine", before)
+    ended, unused = removable(jobs, pools, Mine("mine", before), NOW)
     return [job.job_id for job in ended], [pool.pool_id for pool in unused]
 
 
@@ -39,6 +40,12 @@ def test_nothing_goes_while_a_run_may_live():
 def test_a_pool_that_somebody_uses_stays():
     other = replace(JOB, job_id="j2", state="active", workdir_id="", is_ours=False)
     assert names([JOB, other], [POOL, replace(POOL, pool_id="p2")]) == (["j1"], ["p2"])
+
+
+def test_a_pool_that_a_run_leases_stays_though_it_has_no_batch_job_yet():
+    leased = replace(POOL, lines=(Line("a1", NOW + timedelta(seconds=1), 1, 1), Line("b2", OLD, 1, 1)))
+    assert names([JOB], [leased]) == (["j1"], [])
+    assert names([JOB], [replace(POOL, lines=(Line("a1", NOW, 1, 1),))]) == (["j1"], ["p1"])
 
 
 def test_what_is_being_deleted_already_is_left_alone():

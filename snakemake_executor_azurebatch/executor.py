@@ -101,8 +101,7 @@ class Executor(RemoteExecutor):
         run = self._run or self._open(jobs)
         self._ship_sources(run)
         requests = [request for job in jobs if (request := self._accept(run, job)) is not None]
-        if requests:
-            run.submit(requests)
+        run.submit(requests)
         self._handed_over_s = time.monotonic()
 
     async def check_active_jobs(  # type: ignore[override]  # declared as a coroutine, used as a generator

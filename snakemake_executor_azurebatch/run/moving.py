@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Protocol
 
 from snakemake_executor_azurebatch.daemons import DaemonPool
 from snakemake_executor_azurebatch.jobs import JobRequest
+
+#: How soon it is tried again to open a pool of dedicated nodes.
+AGAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Mover:
         self._under_way: set[str] = set()
         self._lock = threading.Lock()
         self._mover = DaemonPool(1, "azurebatch-move")
+        self._not_before_s = float("-inf")
 
     @property
     def may_move(self) -> bool:
@@ -84,11 +89,12 @@ class Mover:
                 self._under_way.discard(key)
 
     def _prepare(self, request: JobRequest) -> Move | None:
-        if self._to_dedicated is None:
+        if self._to_dedicated is None or time.monotonic() < self._not_before_s:
             return None
         try:
             return self._to_dedicated.prepare(request)
         except Exception as error:  # noqa: BLE001 (whatever it was: the job goes on where it is)
+            self._not_before_s = time.monotonic() + AGAIN_S
             if not self._has_told:
                 self._has_told = True
                 self._say(f"Task {request.key} cannot go to dedicated nodes, and stays where it is: {error}")

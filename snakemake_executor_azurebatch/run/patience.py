@@ -48,8 +48,14 @@ class Patience:
     """
 
     def __init__(
-        self, name: str, limit_s: float, say: Callable[[str], None], first_pause_s: float = FIRST_PAUSE_S
+        self,
+        name: str,
+        limit_s: float,
+        say: Callable[[str], None],
+        first_pause_s: float = FIRST_PAUSE_S,
+        stopping: threading.Event | None = None,
     ) -> None:
+        """``stopping``: ends all waits, as ``stop`` does."""
         self._name = name
         self._limit_s = limit_s
         self._say = say
@@ -58,7 +64,7 @@ class Patience:
         self._failing: set[Trying] = set()
         self._told_s = 0.0  #: since when something has failed
         self._nothing_works_s: float | None = None  #: since when nothing has worked
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
 
     def stop(self) -> None:
         """Wait for nothing any more."""

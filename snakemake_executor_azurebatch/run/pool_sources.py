@@ -184,7 +184,7 @@ class FromFile:
     def delete(self, name: str) -> None:
         """Delete what was opened, where it is none of the user's own. Raises ServiceError."""
         if self._pools[name].given_id is None:
-            for pool_id in self._opened[name]:
+            for pool_id in dict.fromkeys(self._opened[name]):
                 _delete(self._client, pool_id)
 
 

@@ -157,7 +157,9 @@ class Run:
         self._session.adopter.ledger.ended([key], DONE if is_done else FAILED)
 
     def submit(self, requests: Sequence[JobRequest]) -> None:
-        """Take jobs over. Returns at once."""
+        """Take jobs over, perhaps none. Returns at once."""
+        if not requests:
+            return
         with self._lock:
             self._jobs.update({request.key: request for request in requests})
         adopted = {request.key: left for request in requests if (left := self._session.adopter.take(request.key))}

@@ -16,25 +16,29 @@ from snakemake_executor_azurebatch import tasks
 from snakemake_executor_azurebatch.options import Options
 from snakemake_executor_azurebatch.pools.choose import Capacity
 from snakemake_executor_azurebatch.pools.config import Pools
+from snakemake_executor_azurebatch.pools.ensure import Pool
 from snakemake_executor_azurebatch.run.access import TaskAccess, environment
 from snakemake_executor_azurebatch.run.adopt import Adopter, Fate, Left, look_at_left, record_reader
 from snakemake_executor_azurebatch.run.batch_job import BatchJob, end_leftovers
 from snakemake_executor_azurebatch.run.beginning import on_what
 from snakemake_executor_azurebatch.run.keeper import Keeper
+from snakemake_executor_azurebatch.run.lease_of_run import PoolLease
 from snakemake_executor_azurebatch.run.ledger import BatchJobEntry
+from snakemake_executor_azurebatch.run.patience import Patience
 from snakemake_executor_azurebatch.run.pool_sources import FromFile
 from snakemake_executor_azurebatch.run.quota import when_there_is_room
 from snakemake_executor_azurebatch.run.session import Grounds, Place, Say, Session, open_grounds
 
 
 class Several:
-    """To be used from one thread, but for ``extend``."""
+    """Usable from any thread, but each pool is to be opened by one at a time."""
 
     def __init__(self, grounds: Grounds, source: FromFile, opening: ExitStack) -> None:
         self._grounds = grounds
         self._source = source
         self._jobs: list[BatchJob] = []
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
         self._expected: Mapping[str, Sequence[int]] = {}
         self._left = self._take_left_jobs()
         self._grant_id = self._grant_of_left() or uuid.uuid4().hex
@@ -65,28 +69,39 @@ class Several:
         """These tasks will come to these pools, as far as that is known before the first one."""
         self._expected = slots
 
-    def session(self, name: str, slots: Sequence[int]) -> Session:
-        """A session on a pool, which is found or made; its ``close`` ends its Batch job. Raises AzureBatchError."""
+    def session(self, name: str, slots: Sequence[int], *, waits: bool = True) -> Session:
+        """A session on a pool, which is found or made; its ``close`` ends its Batch job. Raises AzureBatchError.
+
+        ``waits``: where Azure does not answer, or has no room for the Batch job, until ``cancel``; for an answer only
+        once there was one, since what is wrong at the start of a run is to be told at once.
+        """
         grounds, options = self._grounds, self._grounds.options
+        limit_s = options.troubles.service_patience_s if waits else 0.0
+        patience = Patience("Azure Batch", limit_s, grounds.say, stopping=self._stopping)
         with ExitStack() as opening:
             lessee, source = grounds.lessee(), self._source
-            pool, lease = source.open(name, self._expected.get(name) or slots, lessee)
+
+            def find() -> tuple[Pool, PoolLease | None]:
+                return source.open(name, self._expected.get(name) or slots, lessee)
+
+            pool, lease = patience(find) if waits and self._is_told else find()
             if options.pool.delete:
                 opening.callback(grounds.attempt, lambda: source.delete(name))
             in_use = grounds.use(pool, lease, opening, lambda: source.open_next(name, slots, lessee))
+            opening.push(lambda error, *_: in_use.hurry() if error is not None else None)
             job, is_left = self._job(pool.pool_id)
             in_use.batch_job_id = job.job_id
             opening.callback(grounds.attempt, lambda: job.end(delete=options.delete_job))
             grounds.tidying.further_job_ids.add(job.job_id)
-            if is_left:
+            if is_left and waits:
+                patience(job.extend)
+            elif is_left:
                 job.extend()
             else:
                 grounds.ledger.add_batch_job(BatchJobEntry(job.job_id, grounds.address, self._grant_id))
-                when_there_is_room(
-                    lambda: job.create(pool.pool_id, self._variables, grounds.metadata),
-                    grounds.say,
-                    options.troubles.service_patience_s,
-                )
+                create = partial(job.create, pool.pool_id, self._variables, grounds.metadata)
+                patiently = partial(patience, create) if waits else create
+                when_there_is_room(patiently, grounds.say, limit_s, self._stopping)
             with self._lock:
                 self._jobs.append(job)
             begun = on_what(job.job_id, pool, in_use.bounds, is_left=is_left)
@@ -113,6 +128,10 @@ class Several:
     def twin(self, name: str) -> str:
         """Name of a pool like this one, of dedicated nodes only."""
         return self._source.twin(name)
+
+    def cancel(self) -> None:
+        """Wait for nothing any more."""
+        self._stopping.set()
 
     def close(self) -> None:
         """End what is left when all sessions are closed. Never raises for Azure."""

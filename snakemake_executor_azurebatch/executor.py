@@ -75,6 +75,7 @@ class Executor(RemoteExecutor):
         self._detacher: Detacher | None = None
         self._handed_over_s = time.monotonic()
         self._sources_for: tuple[int, frozenset[int]] | None = None
+        self._has_begun = False  #: jobs were handed over to the run
         self._backed_up: set[Path] = set()
         self._cancelled_s: float | None = None  #: when, on the monotonic clock
         self._interrupts = Interrupts(self._unlock)
@@ -98,10 +99,12 @@ class Executor(RemoteExecutor):
 
     def run_jobs(self, jobs: list[Job]) -> None:
         """Run jobs that are ready. Returns at once, but for the first time, when everything is opened."""
-        run = self._run or self._open(jobs)
-        self._ship_sources(run)
-        requests = [request for job in jobs if (request := self._accept(run, job)) is not None]
-        run.submit(requests)
+        try:
+            self._hand_over(jobs)
+        except Exception:  # Snakemake cancels then
+            if not self._has_begun:
+                self._drop()
+            raise
         self._handed_over_s = time.monotonic()
 
     async def check_active_jobs(  # type: ignore[override]  # declared as a coroutine, used as a generator
@@ -127,8 +130,6 @@ class Executor(RemoteExecutor):
         """End the run: nothing that was started for it stays behind."""
         self.wait = False
         self._waker.wake()
-        if self._detacher is not None:
-            self._detacher.stop()
         if self._run is not None:
             self._close(self._run)
             self._run = None
@@ -167,12 +168,39 @@ class Executor(RemoteExecutor):
         if self.logger.isEnabledFor(logging.DEBUG):
             self.logger.debug(shown(row), extra=event("task_ended", row))
 
+    def _hand_over(self, jobs: list[Job]) -> None:
+        if self._run is None:
+            self._interrupts.listen()
+            self._decisions.refuse(self.workflow.dag.needrun_jobs())
+        refusal = ""
+        try:
+            files = self._new_sources()  # before anything is opened, or taken over: one may be missing
+            run = self._run or self._open(jobs)
+            if files is not None:
+                run.use_sources(files)
+        except AzureBatchError as error:
+            if self._run is None or not self._has_begun:
+                raise
+            self._sources_for, run, refusal = None, self._run, f"{error}\n"
+        requests = [request for job in jobs if (request := self._accept(run, job, refusal)) is not None]
+        self._has_begun = self._has_begun or bool(requests)
+        run.submit(requests)
+
+    def _drop(self) -> None:
+        """Close what a run has opened that could not begin. What an earlier run has left goes on, for the next one."""
+        run, self._run = self._run, None
+        if run is not None:
+            self._cancelled_s = time.monotonic()
+            self._close(run)
+
     # -- to Snakemake --------------------------------------------------------------------------
 
     def _unlock(self) -> None:
         self.workflow.persistence.unlock()
 
     def _close(self, run: Run | Runs) -> None:
+        if self._detacher is not None:
+            self._detacher.stop()
         if self._cancelled_s is None:
             run.close()
             if told := self._tally.text():
@@ -188,8 +216,6 @@ class Executor(RemoteExecutor):
     def _open(self, first: list[Job]) -> Run | Runs:
         from snakemake import __version__ as snakemake_version
 
-        self._interrupts.listen()
-        self._decisions.refuse(self.workflow.dag.needrun_jobs())
         place = Place(
             start_folder=self._start_folder,
             state_dir=STATE_DIR.absolute(),
@@ -248,20 +274,27 @@ class Executor(RemoteExecutor):
             several.close()
             raise
 
-    def _ship_sources(self, run: Run | Runs) -> None:
-        """Once, and again where a checkpoint that was done, or a queue of inputs, has changed the jobs."""
+    def _new_sources(self) -> list[Path] | None:
+        """What jobs need, once, and again where a checkpoint that was done, or a queue of inputs, has changed them.
+
+        Raises StagingError.
+        """
         dag = self.workflow.dag
         changing = dag.jobs if dag.queue_input_jobs else dag.checkpoint_jobs
         state = len(dag.jobs), frozenset(map(id, changing))
-        if state != self._sources_for:
-            self._sources_for = state
-            run.use_sources(self._call.sources(self._options.extra_files))
+        if state == self._sources_for:
+            return None
+        files = self._call.sources(self._options.extra_files)
+        self._sources_for = state
+        return files
 
-    def _accept(self, run: Run | Runs, job: Job) -> JobRequest | None:
+    def _accept(self, run: Run | Runs, job: Job, refusal: str) -> JobRequest | None:
+        """The request; None where there is nothing to run, as it was refused (``refusal``: already, and why)."""
         self.run_job_pre(job)
-        refusal, request = "", None
+        request = None
         try:
-            request = run.name(self._read(job), versions_of(job, self.workflow), cut_off(job, self.workflow))
+            if not refusal:
+                request = run.name(self._read(job), versions_of(job, self.workflow), cut_off(job, self.workflow))
         except AzureBatchError as error:
             refusal = f"{error}\n"
         key = request.key if request is not None else self._key_of_refused(job)

@@ -149,6 +149,7 @@ class Adopter:
     batch_job_id: str
     left: list[Left] = field(default_factory=list)
     say: Callable[[str], None] = print
+    begun: threading.Event = field(default_factory=threading.Event)  #: jobs of this run have been handed over
     _by_work: dict[str, list[Left]] = field(default_factory=dict)
     _adopted: dict[str, Left] = field(default_factory=dict)
     _named: dict[str, Entry] = field(default_factory=dict)
@@ -199,7 +200,8 @@ class Adopter:
         return replace(request, key=key)
 
     def submitted(self, keys: Iterable[str]) -> None:
-        """Note that these are going to be created, before they are."""
+        """Note that these are going to be created, before they are; none where all were taken over."""
+        self.begun.set()
         with self._lock:
             entries = [entry for key in keys if (entry := self._named.pop(key, None)) is not None]
         self.ledger.submitted(entries)

@@ -211,6 +211,7 @@ class Run:
             self._cancelled = True
             count = len(self._jobs)
         is_deleting = self._session.options.delete_job
+        self._session.adopter.begun.set()  # somebody wants the end of all that is there
         self._end_waits()
         self._session.in_use.hurry()
         self._session.store.abort()

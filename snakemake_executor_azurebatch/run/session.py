@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 import platform
 import sys
+import threading
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ from snakemake_executor_azurebatch.run.ledger import FILE as LEDGER
 from snakemake_executor_azurebatch.run.ledger import BatchJobEntry, Entry, Ledger
 from snakemake_executor_azurebatch.run.local_service import use_local_service
 from snakemake_executor_azurebatch.run.one_pool import open_pool
+from snakemake_executor_azurebatch.run.parting import Parting
 from snakemake_executor_azurebatch.run.pool_in_use import PoolInUse, Successor, no_successor
 from snakemake_executor_azurebatch.run.quota import when_there_is_room
 from snakemake_executor_azurebatch.run.tidy import WORKDIR_ID, Tidying
@@ -123,6 +126,7 @@ class Grounds:
     account: Account
     claims: Claims
     farewell: Farewell = field(default_factory=Farewell)
+    begun: threading.Event = field(default_factory=threading.Event)  #: a job was submitted or taken over
 
     def where(self, image: str | None) -> str:
         """For the screen."""
@@ -189,6 +193,10 @@ class Grounds:
             lambda lifetime_s: make_access(self.store.container, lifetime_s, read=READ_AND_LIST, **signing)
         )
 
+    def parting(self, *, is_left: bool) -> Parting:
+        """What ends things of this run. No blobs are removed after something was spared: its tasks have some."""
+        return Parting(self.attempt, self.begun, partial(setattr, self.tidying, "armed", False), is_left=is_left)
+
     def attempt(self, step: Callable[[], None]) -> None:
         """A step of cleaning up: what cannot be done is told, and the next steps are still taken."""
         _attempt(step, self.say)
@@ -245,15 +253,17 @@ def open_session(options: Options, place: Place, say: Say) -> Session:
         metadata = grounds.metadata
         spec = PoolSpec(options.pool, place.image, place.rule_images)
         pool, lease = open_pool(spec, place.first_slots, grounds.lessee(), metadata)
+        parting = grounds.parting(is_left=not pool.created)  # until it is known
         if options.pool.delete:
-            opening.callback(_attempt, lambda: _delete_pool(batch, pool.pool_id), say)
+            parting.at_end(opening, lambda: _delete_pool(batch, pool.pool_id))
         in_use = grounds.use(pool, lease, opening)
         left = _left_job(grounds, pool.pool_id)
+        parting.is_left = left is not None
         job, grant_id = _job(grounds, left)
         tidying.own_job_id = in_use.batch_job_id = job.job_id
         grant = _grant(blobs, store.container, storage, options, grant_id)
-        opening.callback(_attempt, grant.revoke, say)
-        opening.callback(_attempt, lambda: job.end(delete=options.delete_job), say)
+        parting.at_end(opening, grant.revoke)
+        parting.at_end(opening, lambda: job.end(delete=options.delete_job))
         stager = _upload_stager(store)
         access = TaskAccess(grant, lambda: _read_url(store, stager, blobs, storage), is_in_job=left is None)
         if left is None:
@@ -265,7 +275,7 @@ def open_session(options: Options, place: Place, say: Say) -> Session:
         else:
             job.extend()
         found = look_at_left(batch, grounds.left_tasks(), {job.job_id}, record_reader(store))
-        adopter = Adopter(batch, ledger, job.job_id, found, say)
+        adopter = Adopter(batch, ledger, job.job_id, found, say, grounds.begun)
         if told := adopter.summary():
             say(told)
         opening.callback(Keeper(grounds.keep_every_s, (access.extend, job.extend), say).stop)

@@ -24,6 +24,7 @@ from snakemake_executor_azurebatch.run.beginning import on_what
 from snakemake_executor_azurebatch.run.keeper import Keeper
 from snakemake_executor_azurebatch.run.lease_of_run import PoolLease
 from snakemake_executor_azurebatch.run.ledger import BatchJobEntry
+from snakemake_executor_azurebatch.run.oversee import ENDED_CODES
 from snakemake_executor_azurebatch.run.patience import Patience
 from snakemake_executor_azurebatch.run.pool_sources import FromFile
 from snakemake_executor_azurebatch.run.quota import when_there_is_room
@@ -43,9 +44,10 @@ class Several:
         self._left = self._take_left_jobs()
         self._grant_id = self._grant_of_left() or uuid.uuid4().hex
         grounds.tidying.further_job_ids.update(job.job_id for job in self._left.values())
-        opening.callback(self._end_unused)
+        parting = grounds.parting(is_left=bool(self._left))
+        parting.at_end(opening, self._end_unused)
         grant = grounds.grant(self._grant_id)
-        opening.callback(grounds.attempt, grant.revoke)
+        parting.at_end(opening, grant.revoke)
         self._variables = environment(grant.access)
         # Batch jobs of a killed run have the access of that time, so that each task has to bring its own.
         self._access = TaskAccess(grant, grounds.upload_stager(), is_in_job=not self._left)
@@ -85,13 +87,14 @@ class Several:
                 return source.open(name, self._expected.get(name) or slots, lessee)
 
             pool, lease = patience(find) if waits and self._is_told else find()
+            job, is_left = self._job(pool.pool_id, opening)
+            parting = grounds.parting(is_left=is_left)
             if options.pool.delete:
-                opening.callback(grounds.attempt, lambda: source.delete(name))
+                parting.at_end(opening, lambda: source.delete(name))
             in_use = grounds.use(pool, lease, opening, lambda: source.open_next(name, slots, lessee))
             opening.push(lambda error, *_: in_use.hurry() if error is not None else None)
-            job, is_left = self._job(pool.pool_id)
             in_use.batch_job_id = job.job_id
-            opening.callback(grounds.attempt, lambda: job.end(delete=options.delete_job))
+            parting.at_end(opening, lambda: job.end(delete=options.delete_job))
             grounds.tidying.further_job_ids.add(job.job_id)
             if is_left and waits:
                 patience(job.extend)
@@ -115,7 +118,7 @@ class Several:
                 keep_files=options.keep_task_files,
             )
             mine = [one for one in self._found if one.fate is Fate.FINISHED or one.entry.batch_job_id == job.job_id]
-            adopter = Adopter(grounds.batch, grounds.ledger, job.job_id, mine, grounds.say)
+            adopter = Adopter(grounds.batch, grounds.ledger, job.job_id, mine, grounds.say, grounds.begun)
             return Session(
                 *(options, grounds.batch, grounds.store, grounds.index, grounds.transfers, pool, job, around),
                 *(self._access, grounds.by_batch(), adopter, in_use, opening.pop_all()),
@@ -130,8 +133,9 @@ class Several:
         return self._source.twin(name)
 
     def cancel(self) -> None:
-        """Wait for nothing any more."""
+        """Wait for nothing any more, and spare nothing that an earlier run has left: somebody wants the end of all."""
         self._stopping.set()
+        self._grounds.begun.set()
 
     def close(self) -> None:
         """End what is left when all sessions are closed. Never raises for Azure."""
@@ -166,14 +170,24 @@ class Several:
         known = [self._grounds.ledger.batch_job(job.job_id) for job in self._left.values()]
         return next((entry.grant_id for entry in known if entry is not None), "")
 
-    def _job(self, pool_id: str) -> tuple[BatchJob, bool]:
-        """The Batch job on a pool, and whether it is that of a killed run."""
+    def _job(self, pool_id: str, opening: ExitStack) -> tuple[BatchJob, bool]:
+        """The Batch job on a pool, and whether it is that of a killed run.
+
+        Where ``opening`` comes to nothing, that is there for the next try, unless it has ended meanwhile.
+        """
         grounds = self._grounds
         with self._lock:
             left = self._left.pop(pool_id, None)
-        if left is not None:
-            return left, True
-        return BatchJob(grounds.batch, grounds.new_job_id(), grounds.options.sas_lifetime_s), False
+        if left is None:
+            return BatchJob(grounds.batch, grounds.new_job_id(), grounds.options.sas_lifetime_s), False
+
+        def put_back(_: object, error: BaseException | None, *__: object) -> None:
+            if error is not None and getattr(error, "code", "") not in ENDED_CODES:
+                with self._lock:
+                    self._left[pool_id] = left
+
+        opening.push(put_back)
+        return left, True
 
     def _end_unused(self) -> None:
         """End what an earlier run has left on pools that no job of this one came to."""

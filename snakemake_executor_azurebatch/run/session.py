@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 import sys
 import threading
 import uuid
@@ -15,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakemake_executor_azurebatch import __version__, clients, naming, tasks
+from snakemake_executor_azurebatch import clients, naming, tasks
 from snakemake_executor_azurebatch.errors import ServiceError, service
 from snakemake_executor_azurebatch.options import Account, Options, Storage
-from snakemake_executor_azurebatch.pools.ensure import CREATED_BY, Pool
+from snakemake_executor_azurebatch.pools.ensure import Pool
 from snakemake_executor_azurebatch.pools.spec import PoolSpec
 from snakemake_executor_azurebatch.run.access import TaskAccess, environment
 from snakemake_executor_azurebatch.run.adopt import Adopter, look_at_left, record_reader
@@ -32,6 +30,7 @@ from snakemake_executor_azurebatch.run.leasing import Farewell
 from snakemake_executor_azurebatch.run.ledger import FILE as LEDGER
 from snakemake_executor_azurebatch.run.ledger import BatchJobEntry, Entry, Ledger
 from snakemake_executor_azurebatch.run.local_service import use_local_service
+from snakemake_executor_azurebatch.run.marks import OF_WORKDIR, OWNER, metadata_of
 from snakemake_executor_azurebatch.run.one_pool import open_pool
 from snakemake_executor_azurebatch.run.parting import Parting
 from snakemake_executor_azurebatch.run.pool_in_use import PoolInUse, Successor, no_successor
@@ -56,10 +55,6 @@ Say = Callable[[str], None]
 #: How long nodes may fetch the stager, which is no secret: as long as a task may live (source: Azure Batch limits).
 LONGEST_RUN_S = 180 * 24 * 3600.0
 
-#: Metadata that tells a workdir from a copy of it, as the marks of its blobs do.
-OWNER = "workdir-owner"
-#: What all Batch jobs of a workdir have in common. Others of the same folder come from other hosts, users or versions.
-_OF_WORKDIR = (CREATED_BY[0], "workdir", WORKDIR_ID, OWNER)
 #: The claim of the run that has the lines of leases which the runs of a workdir inherit.
 LINES = "lines"
 
@@ -178,7 +173,7 @@ class Grounds:
         """The active Batch jobs that dead runs have left, youngest first, for this run now. Raises ServiceError."""
         if not self.place.is_locked:
             return []
-        return find_leftovers(self.batch, {key: self.metadata[key] for key in _OF_WORKDIR}, self.claims.take)
+        return find_leftovers(self.batch, {key: self.metadata[key] for key in OF_WORKDIR}, self.claims.take)
 
     def left_tasks(self) -> list[Entry]:
         """The tasks of dead runs whose end nobody has noted."""
@@ -211,7 +206,7 @@ def open_grounds(options: Options, place: Place, say: Say, opening: ExitStack) -
     account, storage = _accounts(options, place, say, opening)
     batch = opening.enter_context(clients.batch_client(account))
     blobs = opening.enter_context(clients.blob_service(storage))
-    metadata = _metadata(place)
+    metadata = metadata_of(place.start_folder, place.state_dir)
     name = options.blob_container or naming.container_name(str(place.start_folder))
     store = BlobStore(
         blobs.get_container_client(name),
@@ -347,31 +342,6 @@ def _grant(
 
 def _signing(blobs: BlobServiceClient, storage: Storage) -> dict[str, Any]:
     return {"account_key": storage.key} if storage.key is not None else {"delegation": blobs}
-
-
-def _metadata(place: Place) -> dict[str, str]:
-    """On everything that is created, so that what a run left behind can be found."""
-    id_file = place.state_dir / "workdir.id"
-    workdir_id = _workdir_id(id_file)
-    return {
-        CREATED_BY[0]: CREATED_BY[1],
-        "version": __version__,
-        "workdir": str(place.start_folder),
-        WORKDIR_ID: workdir_id,
-        OWNER: home.owner_of(workdir_id, id_file),
-        "host": platform.node(),
-        "user": getpass.getuser(),
-    }
-
-
-def _workdir_id(file: Path) -> str:
-    """What tells this workdir from one of the same path on another machine of the same name."""
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
-        fresh.write_text(uuid.uuid4().hex)
-        fresh.replace(file)
-    return file.read_text()
 
 
 def _job_id(place: Place) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
 from snakemake_executor_azurebatch import tasks
+from snakemake_executor_azurebatch.errors import ServiceError
 from snakemake_executor_azurebatch.options import Options
 from snakemake_executor_azurebatch.pools.choose import Capacity
 from snakemake_executor_azurebatch.pools.config import Pools
@@ -206,8 +207,20 @@ class Several:
     def _extend(self) -> None:
         with self._lock:
             jobs = [*self._jobs, *self._left.values()]
-        for job in jobs:
+        extend_all(jobs)
+
+
+def extend_all(jobs: Iterable[BatchJob]) -> None:
+    """Extend each, whatever becomes of the others. Raises the first ServiceError, but for jobs that are over."""
+    failed: list[ServiceError] = []
+    for job in jobs:
+        try:
             job.extend()
+        except ServiceError as error:
+            if error.code not in ENDED_CODES:
+                failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def open_several(options: Options, place: Place, say: Say, pools: Pools) -> Several:

@@ -8,7 +8,8 @@ import pytest
 
 from snakemake_executor_azurebatch.run.batch_job import find_leftovers
 from snakemake_executor_azurebatch.run.claims import Claims
-from snakemake_executor_azurebatch.run.session import _OF_WORKDIR, LINES, Grounds, Place, _metadata
+from snakemake_executor_azurebatch.run.marks import OF_WORKDIR, metadata_of
+from snakemake_executor_azurebatch.run.session import LINES, Grounds, Place
 
 from .test_claims import answer, running
 
@@ -23,12 +24,12 @@ def found(place, metadata):
     items = [SimpleNamespace(name=name, value=value) for name, value in metadata.items()]
     job = SimpleNamespace(id="left", metadata=items, pool_info=None, creation_time=None)
     service = SimpleNamespace(list_jobs=lambda **_: [job])
-    mine = _metadata(place)
-    return [left.job_id for left in find_leftovers(service, {key: mine[key] for key in _OF_WORKDIR}, lambda _: True)]
+    mine = metadata_of(place.start_folder, place.state_dir)
+    return [left.job_id for left in find_leftovers(service, {key: mine[key] for key in OF_WORKDIR}, lambda _: True)]
 
 
 def test_a_batch_job_is_found_from_a_host_of_another_name(place, monkeypatch):
-    made = _metadata(place)
+    made = metadata_of(place.start_folder, place.state_dir)
     monkeypatch.setattr(platform, "node", lambda: "login2")
 
     assert made["host"] != "login2"
@@ -36,7 +37,7 @@ def test_a_batch_job_is_found_from_a_host_of_another_name(place, monkeypatch):
 
 
 def test_a_copy_of_the_folder_does_not_find_it(place, tmp_path):
-    made = _metadata(place)
+    made = metadata_of(place.start_folder, place.state_dir)
     shutil.copytree(place.state_dir, tmp_path / "copy")
 
     assert found(Place(place.start_folder, tmp_path / "copy", "image"), made) == []
@@ -51,7 +52,7 @@ def test_runs_that_live_have_lines_of_their_own_and_the_next_inherits_that_of_a_
         here = SimpleNamespace(
             place=SimpleNamespace(run_id=run_id, is_locked=True),
             options=SimpleNamespace(account=None, pool=SimpleNamespace(delete=False)),
-            metadata=_metadata(place),
+            metadata=metadata_of(place.start_folder, place.state_dir),
             claims=claims,
             batch=None,
             say=print,

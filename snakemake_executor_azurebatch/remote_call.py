@@ -106,11 +106,13 @@ class RemoteCall:
         missing = [path for path in extra if not (self._start / path).exists()]
         if missing:
             raise StagingError(f"--azurebatch-extra-files: {', '.join(missing)}: not found in {self._start}")
+        made = self._made()
         found = {Path.cwd() / path for path in self._workflow.dag.get_sources()}
+        found = {path for path in found if not _is_in(path, made)} | self._parsed()
         found.update(self._start / path for path in extra)
         found.update(self._scripts())
         found.update(self._wrappers())
-        found.update(self._read_while_parsing())
+        found.update(path for path in self._read_while_parsing() if not _is_in(path, made))
         found.update(_beside_environments(found))
         return sorted(Path(os.path.normpath(path)) for path in found)
 
@@ -150,15 +152,37 @@ class RemoteCall:
                 yield path.parent if is_script(source) else path
 
     def _read_while_parsing(self) -> set[Path]:
-        """What the Snakefiles' own code has read; results of the workflow are no sources."""
+        """What the Snakefiles' own code has read."""
         snakefile = Path(self._workflow.main_snakefile).absolute()
         folder = snakefile.parent.parent if snakefile.parent.name == "workflow" else snakefile.parent
-        made = {os.path.abspath(f) for job in self._workflow.dag.jobs for f in job.output}  # noqa: PTH100 (there are many)
-        found = PARSE_READS.below([self._start, folder])
-        return {file for file in found if made.isdisjoint(map(str, (file, *file.parents)))}
+        return PARSE_READS.below([self._start, folder])
+
+    def _parsed(self) -> set[Path]:
+        """Snakefiles and files of configuration on this machine: no job can be parsed without them."""
+        from snakemake.sourcecache import LocalSourceFile
+
+        included = [file for file in self._workflow.included if isinstance(file, LocalSourceFile)]
+        names = [*self._workflow.configfiles, *(file.get_path_or_uri(secret_free=True) for file in included)]
+        return {Path.cwd() / name for name in names}
+
+    def _made(self) -> set[str]:
+        """Results of the workflow, as absolute paths. They are no sources, also where git tracks them: each new one
+        would be another version of the sources, and no task could be taken over.
+        """
+        return {
+            os.path.abspath(f)  # noqa: PTH100 (there are many)
+            for job in self._workflow.dag.jobs
+            for f in (*job.output, *job.log, *([job.benchmark] if job.benchmark else []))
+        }
 
     def _relative(self, path: str | Path) -> str:
         return os.path.relpath(path, self._start)
+
+
+def _is_in(path: Path, made: set[str]) -> bool:
+    """Whether a file is one of these, or lies below one."""
+    path = Path(os.path.normpath(path))
+    return not made.isdisjoint(map(str, (path, *path.parents)))
 
 
 def _beside_environments(files: Iterable[Path]) -> list[Path]:

@@ -71,6 +71,21 @@ rule same:
     shell: "echo same >> STARTED; echo same > {output}"
 """
 
+#: One result is tracked in git.
+TRACKED = """
+rule all:
+    input: "figure.txt", "held.txt"
+
+rule figure:
+    input: "in.txt"
+    output: "figure.txt"
+    shell: "echo figure >> STARTED; cat {input} > {output}"
+
+rule held:
+    output: "held.txt"
+    shell: "echo held >> STARTED; until [ -e GO ]; do sleep 0.1; done; touch {output}"
+"""
+
 
 class Killed:
     """A workdir whose runs are killed, and what its tasks have done."""
@@ -159,11 +174,12 @@ def wait_until(happened, process):
         time.sleep(0.2)
 
 
-def read_until(process, words):
+def read_until(process, *words):
+    """What it says, up to the first line with one of these."""
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if words in line:
+        if any(one in line for one in words):
             return "".join(lines)
     raise AssertionError("".join(lines))
 
@@ -250,6 +266,27 @@ def test_what_has_finished_stays_until_it_is_asked_for(killed):
     assert killed.starts() == {"from_input": 1, "from_config": 1, "same": 1}
     assert [killed.workdir.read(f"{name}.txt") for name in ("from_input", "from_config")] == ["old\n", "old\n"]
     killed.workdir.nothing_to_do()
+
+
+def test_a_new_version_of_a_result_that_git_tracks_changes_no_other_job(killed):
+    killed.write(TRACKED)
+    figure = killed.workdir.write("figure.txt", "old\n")
+    for arguments in (("init", "-q"), ("add", "Snakefile", "figure.txt")):
+        subprocess.run(["git", *arguments], cwd=killed.workdir.path, check=True)
+    os.utime(figure, (1_000_000_000, 1_000_000_000))
+    killed.workdir.write("in.txt", "new\n")
+    with killed.running() as process:
+        wait_until(lambda: len(killed.starts()) == 2 and figure.exists() and figure.read_text() == "new\n", process)
+    killed.unlock()
+
+    with killed.running("--rerun-incomplete") as process:
+        text = read_until(process, "Went on with", "Ended task")
+        killed.go.touch()
+        rest, _ = process.communicate(timeout=300)
+
+    assert process.returncode == 0, text + rest
+    assert killed.starts() == {"figure": 1, "held": 1}
+    assert "Went on with 1 of 1 jobs" in text
 
 
 def test_a_failure_meanwhile_is_told_and_the_job_can_run_again(killed):

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snakemake.sourcecache import LocalSourceFile
 
 from snakemake_executor_azurebatch import parse_reads
 from snakemake_executor_azurebatch.parse_reads import PARSE_READS
@@ -87,14 +88,29 @@ def test_each_workflow_begins_anew_and_ends(heard, tmp_path):
 
 
 def test_results_of_the_workflow_are_no_sources(heard, tmp_path, monkeypatch):
+    """Neither those that a Snakefile reads, nor those that git tracks."""
     monkeypatch.chdir(tmp_path)
     sheet, made, inside = (write(tmp_path / name) for name in ("sheet.csv", "made.txt", "folder/inside.txt"))
     for path in (sheet, made, inside):
         including(f"Path({str(path)!r}).read_text()")
+    results = ["made.txt", "folder/inside.txt", "logs/made.log", "bench.tsv", "made.yaml", "removed.txt"]
+    job = SimpleNamespace(
+        output=["made.txt", "folder", "made.yaml", "removed.txt", "Snakefile"],
+        log=["logs/made.log"],
+        benchmark="bench.tsv",
+        rule=SimpleNamespace(script=None, notebook=None),
+    )
     workflow = SimpleNamespace(
         main_snakefile="Snakefile",
         config_settings=SimpleNamespace(config_args=None),
-        dag=SimpleNamespace(jobs=[SimpleNamespace(output=["made.txt", "folder"])]),
+        workflow_settings=SimpleNamespace(wrapper_prefix=None),
+        included=[LocalSourceFile("Snakefile")],
+        configfiles=["made.yaml"],
+        rules=[],
+        dag=SimpleNamespace(jobs=[job], get_sources=lambda: {"Snakefile", "tracked.py", *results}),
     )
 
-    assert RemoteCall(workflow, tmp_path)._read_while_parsing() == {sheet}
+    sources = RemoteCall(workflow, tmp_path).sources([])
+
+    parsed = {tmp_path / "Snakefile", tmp_path / "made.yaml"}
+    assert set(sources) == {sheet, tmp_path / "tracked.py"} | parsed, "without configuration no node could parse it"

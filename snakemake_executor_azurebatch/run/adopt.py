@@ -1,6 +1,7 @@
 """Taking over what a run has left whose controller was killed.
 
     look_at_left      what has become of the tasks whose ledger rows are open: asked once, at the start
+    Leftovers         those tasks, in whichever Batch job they are
     Adopter.name      a job that is ready gets the task that is left for just this work, or a new one
 
 Only under Snakemake's lock, and only what no living run has: see ``run.claims``.
@@ -97,12 +98,12 @@ def look_at_left(
 ) -> list[Left]:
     """What has become of these tasks. ``own_job_ids``: Batch jobs that this run goes on with. Raises ServiceError."""
     waiting = list(entries)
-    listed: dict[str, Listed] = {}
-    for job_id in {entry.batch_job_id for entry in waiting}:
-        listed.update(_tasks_of(client, job_id))
+    # Each Batch job for itself: tasks that were moved have the same id in two.
+    listed = {job_id: _tasks_of(client, job_id) for job_id in {entry.batch_job_id for entry in waiting}}
 
     def look(entry: Entry) -> Left:
-        there, goes_on, record = listed.get(entry.task_id), entry.batch_job_id in own_job_ids, None
+        goes_on, record = entry.batch_job_id in own_job_ids, None
+        there = listed[entry.batch_job_id].get(entry.task_id)
         lives = goes_on and (there is None or not there.is_completed)
         if not lives and entry.staging == STAGER:
             try:
@@ -140,54 +141,87 @@ def _tasks_of(client: BatchClient, job_id: str) -> dict[str, Listed]:
     return found
 
 
+class Leftovers:
+    """What earlier runs have left and nobody has taken yet; one for all Batch jobs of a run. Usable from any thread."""
+
+    def __init__(self, ledger: Ledger, found: Iterable[Left] = ()) -> None:
+        """Rows of tasks that came to nothing are closed; those of all others wait for their jobs."""
+        found = list(found)
+        lost = [left.entry.task_id for left in found if left.fate is Fate.LOST]
+        if lost:
+            ledger.ended(lost, ENDED)
+        self._lock = threading.Lock()
+        self._left = {left.entry.task_id: left for left in found if left.fate is not Fate.LOST}
+        self._of_one: dict[str, set[str]] = {}  #: ids of tasks by each single job in them
+        for key, left in self._left.items():
+            for one in works_in(left.entry.work):
+                self._of_one.setdefault(one, set()).add(key)
+
+    def summary(self) -> str:
+        """What was found, as a sentence; empty for nothing."""
+        fates = [left.fate for left in self._left.values()]
+        alive, finished = fates.count(Fate.ALIVE), fates.count(Fate.FINISHED)
+        if not alive + finished:
+            return ""
+        return f"An earlier run has left {_tasks(alive)} that wait or run, and {_tasks(finished)} that have ended."
+
+    def where(self, work: str) -> str | None:
+        """The Batch job in which a task for exactly this work waits or runs, or was going to; None: there is none."""
+        with self._lock:
+            keys = self._of_one.get(next(iter(works_in(work)), ""), set())
+            left = [self._left[key] for key in sorted(keys) if key in self._left]
+        not_ended = (one.entry for one in left if one.entry.work == work and one.fate is not Fate.FINISHED)
+        return next((entry.batch_job_id for entry in not_ended), None)
+
+    def take(self, work: str) -> list[Left]:
+        """All tasks that share a job with this work: groups may have been put together otherwise."""
+        with self._lock:
+            keys = {key for one in works_in(work) for key in self._of_one.pop(one, ())}
+            return [self._left.pop(key) for key in sorted(keys) if key in self._left]
+
+    def take_others(self, works: set[str]) -> list[Left]:
+        """Tasks of none of these single jobs that have not ended."""
+        with self._lock:
+            keys = [
+                key
+                for key, left in self._left.items()
+                if left.fate is not Fate.FINISHED and not works & works_in(left.entry.work)
+            ]
+            return [self._left.pop(key) for key in keys]
+
+
 @dataclass
 class Adopter:
-    """Gives the jobs of one run their tasks. Usable from any thread."""
+    """Gives the jobs that come to one Batch job their tasks. Usable from any thread."""
 
     client: BatchClient
     ledger: Ledger
     batch_job_id: str
-    left: list[Left] = field(default_factory=list)
+    left: Leftovers
     say: Callable[[str], None] = print
     begun: threading.Event = field(default_factory=threading.Event)  #: jobs of this run have been handed over
-    _by_work: dict[str, list[Left]] = field(default_factory=dict)
     _adopted: dict[str, Left] = field(default_factory=dict)
     _named: dict[str, Entry] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        """Rows of tasks that came to nothing are closed here; those of all others wait for their jobs."""
-        lost = [left.entry.task_id for left in self.left if left.fate is Fate.LOST]
-        if lost:
-            self.ledger.ended(lost, ENDED)
-        for left in self.left:
-            if left.fate is not Fate.LOST:
-                self._by_work.setdefault(left.entry.work, []).append(left)
-
-    def summary(self) -> str:
-        """What was found, as a sentence; empty for nothing."""
-        alive, finished = (sum(left.fate is fate for left in self.left) for fate in (Fate.ALIVE, Fate.FINISHED))
-        if not alive + finished:
-            return ""
-        return f"An earlier run has left {_tasks(alive)} that wait or run, and {_tasks(finished)} that have ended."
 
     def name(
         self, request: JobRequest, context: Context, versions: list[str], is_cut_off: Callable[[str], bool]
     ) -> JobRequest:
         """The request with its task's id. ``is_cut_off``: whether Snakemake has not taken the end of that task.
 
-        Old tasks of this job that are not for just this work are ended: it has changed meanwhile.
+        All other old tasks with a job of this one in them are ended, wherever they are: their work has changed, their
+        group was put together otherwise, or it goes to another pool.
         """
         mark, work = fingerprint(request, context, versions), work_of(request.members)
-        with self._lock:
-            left = self._by_work.pop(work, [])
+        left = self.left.take(work)
         chosen = next((one for one in left if self._fits(one, mark, request.attempt, is_cut_off)), None)
         self._end([one for one in left if one is not chosen])
-        wildcards = request.members[0]["wildcards"] if len(request.members) == 1 else {}
-        generation = (
-            chosen.entry.generation if chosen is not None else self.ledger.next_generation(mark, request.attempt)
-        )
-        key = task_id(request.name, wildcards, mark, request.attempt, generation)
+        if chosen is not None:
+            key, generation = chosen.entry.task_id, chosen.entry.generation
+        else:
+            generation = self.ledger.next_generation(mark, request.attempt)
+            wildcards = request.members[0]["wildcards"] if len(request.members) == 1 else {}
+            key = task_id(request.name, wildcards, mark, request.attempt, generation)
         staging = request.way.staging if request.way is not None and request.rendered is not None else STAGER
         entry = Entry(
             *(key, self.batch_job_id, self.ledger.store_id, work, mark, request.attempt, generation), staging=staging
@@ -200,11 +234,15 @@ class Adopter:
         return replace(request, key=key)
 
     def submitted(self, keys: Iterable[str]) -> None:
-        """Note that these are going to be created, before they are; none where all were taken over."""
+        """Note that these are going to be created in this Batch job, before they are; none where all were taken over."""
         self.begun.set()
+        keys = list(keys)
         with self._lock:
-            entries = [entry for key in keys if (entry := self._named.pop(key, None)) is not None]
-        self.ledger.submitted(entries)
+            named = {key: entry for key in keys if (entry := self._named.pop(key, None)) is not None}
+        if named:
+            self.ledger.submitted(named.values())
+        if others := [key for key in keys if key not in named]:  # they were in another one, or are created again
+            self.ledger.moved(others, self.batch_job_id)
 
     def take(self, key: str) -> Left | None:
         """The task that is left for the job with this key; nothing where it is to be created."""
@@ -213,14 +251,13 @@ class Adopter:
 
     def keep_only(self, works: set[str]) -> None:
         """End what is left of jobs that are not to run now. What they have finished stays for a later run."""
-        with self._lock:
-            unwanted = [work for work in self._by_work if not works & works_in(work)]
-            left = [one for work in unwanted for one in self._by_work.pop(work)]
-        self._end([one for one in left if one.fate is not Fate.FINISHED])
+        self._end(self.left.take_others(works))
 
     def _fits(self, left: Left, mark: str, attempt: int, is_cut_off: Callable[[str], bool]) -> bool:
+        """What has ended counts from anywhere; what goes on does so in its own Batch job only."""
         entry = left.entry
-        return entry.fingerprint == mark and entry.attempt == attempt and is_cut_off(entry.task_id)
+        is_here = left.fate is Fate.FINISHED or entry.batch_job_id == self.batch_job_id
+        return is_here and entry.fingerprint == mark and entry.attempt == attempt and is_cut_off(entry.task_id)
 
     def _end(self, left: list[Left]) -> None:
         """Terminate these tasks, and ask for them no more."""
@@ -238,7 +275,10 @@ class Adopter:
             if error.code not in ("TaskNotFound", "TaskCompleted"):
                 self.say(f"A task that an earlier run has left could not be ended: {error}")
             return
-        self.say(f"Ended task {entry.task_id} of an earlier run: its work has changed, or is not wanted now.")
+        self.say(
+            f"Ended task {entry.task_id} of an earlier run: its work has changed, is done in another task, or is not "
+            "wanted now."
+        )
 
 
 def _tasks(count: int) -> str:

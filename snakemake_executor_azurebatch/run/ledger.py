@@ -99,6 +99,12 @@ class Ledger:
         rows = [(*_what(entry), OPEN, now_s) for entry in entries]
         self._write("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows, is_durable=True)
 
+    def moved(self, task_ids: Iterable[str], batch_job_id: str) -> None:
+        """Note that tasks are going to be created again, in this Batch job. On disk when this returns."""
+        rows = [(batch_job_id, task_id, batch_job_id) for task_id in task_ids]
+        statement = "UPDATE tasks SET batch_job_id = ? WHERE task_id = ? AND batch_job_id != ?"
+        self._write(statement, rows, is_durable=True)
+
     def ended(self, task_ids: Iterable[str], state: str) -> None:
         """Note what has become of tasks: DONE, FAILED or ENDED. The next run asks for them no more."""
         rows = [(state, time.time(), task_id) for task_id in task_ids]

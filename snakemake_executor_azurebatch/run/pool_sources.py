@@ -165,8 +165,13 @@ class FromFile:
         return create_options(pool, chosen, self._images, size(), self._metadata)
 
     def pool_ids(self) -> set[str]:
-        """Of all pools that are described."""
-        return {pool.pool_id for pool in self._pools.values()}
+        """Of all pools that are described, and of the twins that an earlier run may have made."""
+        twins = {_twin_of(pool).pool_id for pool in self._pools.values() if pool.spot.max}
+        return twins | {pool.pool_id for pool in self._pools.values()}
+
+    def pool_id(self, name: str) -> str:
+        """Of one pool."""
+        return self._pools[name].pool_id
 
     def has_spot(self, name: str) -> bool:
         """Whether nodes of this pool can be taken away, as it is described."""
@@ -174,12 +179,8 @@ class FromFile:
 
     def twin(self, name: str) -> str:
         """Name of a pool like this one, of dedicated nodes only: as many as this one may have of both kinds."""
-        pool = self._pools[name]
-        twin = f"{name}{_TWIN}"
-        nodes = Span(max=pool.dedicated.max + pool.spot.max)
-        if twin not in self._pools:
-            self._pools[twin] = replace(pool, name=twin, given_id=None, dedicated=nodes, spot=NO_NODES)
-        return twin
+        twin = _twin_of(self._pools[name])
+        return self._pools.setdefault(twin.name, twin).name
 
     def delete(self, name: str) -> None:
         """Delete what was opened, where it is none of the user's own. Raises ServiceError."""
@@ -190,4 +191,11 @@ class FromFile:
 
 #: No name of the file ends so: names have letters, digits, '-' and '_'.
 _TWIN = ".dedicated"
+
+
+def _twin_of(pool: PoolDescription) -> PoolDescription:
+    nodes = Span(max=pool.dedicated.max + pool.spot.max)
+    return replace(pool, name=f"{pool.name}{_TWIN}", given_id=None, dedicated=nodes, spot=NO_NODES)
+
+
 _CONTAINERS = "pools of pools.yaml need a container configuration"

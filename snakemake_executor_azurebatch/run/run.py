@@ -306,6 +306,7 @@ class Run:
         except Exception as error:  # noqa: BLE001 (whatever it was: a job that nobody reports would never end)
             self._not_submitted(request, error)
             return
+        session.adopter.submitted([request.key])  # what was taken over may have been in another Batch job
         session.in_use.wants.opened({request.key: slots_of(request, session.around)})
         self._watcher.add([request.key])
         self._submitter.add([request])

@@ -13,6 +13,7 @@ from snakemake_executor_azurebatch.daemons import DaemonPool
 from snakemake_executor_azurebatch.errors import AzureBatchError
 from snakemake_executor_azurebatch.jobs import JobRequest, Share
 from snakemake_executor_azurebatch.pools.needs import SPOT_RESOURCE
+from snakemake_executor_azurebatch.run.fingerprint import work_of
 from snakemake_executor_azurebatch.run.moving import Move, ToDedicated
 from snakemake_executor_azurebatch.run.run import Run
 from snakemake_executor_azurebatch.run.session import Session
@@ -52,6 +53,7 @@ class Runs:
 
         What has kept a pool from being opened keeps all jobs of a round from it: each would wait as long, in vain.
         """
+        request = self._where_it_is(request)
         share = _share_of(request)
         if (why := self._refused.get(share.pool)) is not None:
             raise AzureBatchError(why)
@@ -86,14 +88,9 @@ class Runs:
         None where its pool has no spot nodes. From the watcher's thread, which has others to watch: neither an outage
         of Azure Batch is waited for, nor room for a Batch job. Raises AzureBatchError.
         """
-        share = request.share
-        if share is None or not self._several.has_spot(share.pool):
+        moved = self._dedicated(request)
+        if moved is None:
             return None
-        try:
-            placed = self._place(replace(request, resources={**request.resources, SPOT_RESOURCE: False}))
-            moved = replace(placed, resources=request.resources)
-        except AzureBatchError:
-            moved = replace(request, share=replace(share, pool=self._several.twin(share.pool)))
         run = self._at(_share_of(moved), waits=False)
 
         def submit() -> None:
@@ -102,6 +99,23 @@ class Runs:
             run.submit([moved])
 
         return Move(run.pool_id, submit)
+
+    def _where_it_is(self, request: JobRequest) -> JobRequest:
+        """The job on the dedicated nodes that an earlier run has moved its task to, if it is still there."""
+        where = self._several.where_left(work_of(request.members))
+        moved = self._dedicated(request) if where is not None and where != self._several.pool_id(request) else None
+        return moved if moved is not None and self._several.pool_id(moved) == where else request
+
+    def _dedicated(self, request: JobRequest) -> JobRequest | None:
+        """The job on a pool without spot nodes; None where its own has none."""
+        share = request.share
+        if share is None or not self._several.has_spot(share.pool):
+            return None
+        try:
+            placed = self._place(replace(request, resources={**request.resources, SPOT_RESOURCE: False}))
+            return replace(placed, resources=request.resources)
+        except AzureBatchError:
+            return replace(request, share=replace(share, pool=self._several.twin(share.pool)))
 
     def submit(self, requests: Sequence[JobRequest]) -> None:
         """Take jobs over that were named, perhaps none. Returns at once. Pools that were refused may be tried again."""

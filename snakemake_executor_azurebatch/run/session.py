@@ -19,7 +19,7 @@ from snakemake_executor_azurebatch.options import Account, Options, Storage
 from snakemake_executor_azurebatch.pools.ensure import Pool
 from snakemake_executor_azurebatch.pools.spec import PoolSpec
 from snakemake_executor_azurebatch.run.access import TaskAccess, environment
-from snakemake_executor_azurebatch.run.adopt import Adopter, look_at_left, record_reader
+from snakemake_executor_azurebatch.run.adopt import Adopter, Leftovers, look_at_left, record_reader
 from snakemake_executor_azurebatch.run.batch_job import PATIENCE_S, BatchJob, LeftJob, end_leftovers, find_leftovers
 from snakemake_executor_azurebatch.run.beginning import on_what, where
 from snakemake_executor_azurebatch.run.claims import BEAT_S, Claims
@@ -269,9 +269,9 @@ def open_session(options: Options, place: Place, say: Say) -> Session:
             )
         else:
             job.extend()
-        found = look_at_left(batch, grounds.left_tasks(), {job.job_id}, record_reader(store))
+        found = Leftovers(ledger, look_at_left(batch, grounds.left_tasks(), {job.job_id}, record_reader(store)))
         adopter = Adopter(batch, ledger, job.job_id, found, say, grounds.begun)
-        if told := adopter.summary():
+        if told := found.summary():
             say(told)
         opening.callback(Keeper(grounds.keep_every_s, (access.extend, job.extend), say).stop)
         around = tasks.Surroundings(

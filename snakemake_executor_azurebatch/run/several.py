@@ -14,12 +14,13 @@ from functools import partial
 
 from snakemake_executor_azurebatch import tasks
 from snakemake_executor_azurebatch.errors import ServiceError
+from snakemake_executor_azurebatch.jobs import JobRequest
 from snakemake_executor_azurebatch.options import Options
 from snakemake_executor_azurebatch.pools.choose import Capacity
 from snakemake_executor_azurebatch.pools.config import Pools
 from snakemake_executor_azurebatch.pools.ensure import Pool
 from snakemake_executor_azurebatch.run.access import TaskAccess, environment
-from snakemake_executor_azurebatch.run.adopt import Adopter, Fate, Left, look_at_left, record_reader
+from snakemake_executor_azurebatch.run.adopt import Adopter, Leftovers, look_at_left, record_reader
 from snakemake_executor_azurebatch.run.batch_job import BatchJob, end_leftovers
 from snakemake_executor_azurebatch.run.beginning import on_what
 from snakemake_executor_azurebatch.run.keeper import Keeper
@@ -53,7 +54,8 @@ class Several:
         # Batch jobs of a killed run have the access of that time, so that each task has to bring its own.
         self._access = TaskAccess(grant, grounds.upload_stager(), is_in_job=not self._left)
         self._extend()
-        self._found = self._look_at_left()
+        self._pool_of = {job.job_id: pool_id for pool_id, job in self._left.items()}
+        self._leftovers = self._look_at_left()
         opening.callback(Keeper(grounds.keep_every_s, (self._access.extend, self._extend), grounds.say).stop)
         grounds.tidying.armed = True
         self._opening = opening
@@ -118,8 +120,9 @@ class Several:
                 is_elevated=options.run_elevated,
                 keep_files=options.keep_task_files,
             )
-            mine = [one for one in self._found if one.fate is Fate.FINISHED or one.entry.batch_job_id == job.job_id]
-            adopter = Adopter(grounds.batch, grounds.ledger, job.job_id, mine, grounds.say, grounds.begun)
+            adopter = Adopter(
+                grounds.batch, grounds.ledger, job.job_id, self._leftovers, grounds.say, grounds.begun
+            )
             return Session(
                 *(options, grounds.batch, grounds.store, grounds.index, grounds.transfers, pool, job, around),
                 *(self._access, grounds.by_batch(), adopter, in_use, opening.pop_all()),
@@ -137,6 +140,15 @@ class Several:
         """Wait for nothing any more, and spare nothing that an earlier run has left: somebody wants the end of all."""
         self._stopping.set()
         self._grounds.begun.set()
+
+    def pool_id(self, request: JobRequest) -> str:
+        """Of the pool that a job was placed on."""
+        return self._source.pool_id(request.share.pool) if request.share is not None else ""
+
+    def where_left(self, work: str) -> str | None:
+        """Id of the pool where a task of an earlier run for exactly this work waits or runs; None: there is none."""
+        job_id = self._leftovers.where(work)
+        return self._pool_of.get(job_id) if job_id is not None else None
 
     def close(self) -> None:
         """End what is left when all sessions are closed. Never raises for Azure."""
@@ -195,14 +207,16 @@ class Several:
         for job in self._left.values():
             self._grounds.attempt(partial(job.end, delete=False, patience_s=0))
 
-    def _look_at_left(self) -> list[Left]:
+    def _look_at_left(self) -> Leftovers:
         """What has become of the tasks of earlier runs. Rows of those that came to nothing are closed."""
         grounds = self._grounds
         own = {job.job_id for job in self._left.values()}
-        found = look_at_left(grounds.batch, grounds.left_tasks(), own, record_reader(grounds.store))
-        if told := Adopter(grounds.batch, grounds.ledger, "", found, grounds.say).summary():
+        leftovers = Leftovers(
+            grounds.ledger, look_at_left(grounds.batch, grounds.left_tasks(), own, record_reader(grounds.store))
+        )
+        if told := leftovers.summary():
             grounds.say(told)
-        return [left for left in found if left.fate is not Fate.LOST]
+        return leftovers
 
     def _extend(self) -> None:
         with self._lock:

@@ -66,6 +66,36 @@ def test_what_waits_and_what_runs_is_taken_over(own, client, monkeypatch):
     own.nothing_to_do()
 
 
+def test_what_goes_to_another_pool_now_does_not_go_on_on_the_first_one(own, client, monkeypatch):
+    monkeypatch.setattr(test_lease, "POOLS", POOLS)
+    monkeypatch.setattr(test_lease, "SNAKEFILE", SNAKEFILE.replace("range(9)", "[]"))
+    first = started(own)
+    try:
+        wait_until(lambda: len(starts(own)) == 2 or first.poll() is not None)
+        assert first.poll() is None, own.read("log")
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    [job] = [str(job.id) for job in client.list_jobs()]
+
+    own.run_locally("--unlock").must_succeed()
+    monkeypatch.setattr(test_lease, "SNAKEFILE", SNAKEFILE.replace("range(9)", "[]").replace("20000", "100"))
+    monkeypatch.setattr(test_lease, "POOLS", POOLS.replace("name: small,", "name: small, rules: [large],"))
+    second = started(own)
+    try:
+        wait_until(lambda: len(starts(own)) == 4 or second.poll() is not None)
+        assert second.poll() is None, own.read("log")
+        assert [task.state for task in client.list_tasks(job)] == ["completed"] * 2
+        own.write("end", "")
+        assert second.wait() == 0, own.read("log")
+    finally:
+        second.kill()
+        second.wait()
+
+    assert own.read("log").count("Ended task large-") == 2
+    own.nothing_to_do()
+
+
 def starts(own) -> list[str]:
     file = own.path / "starts"
     return file.read_text().splitlines() if file.exists() else []

@@ -37,6 +37,18 @@ def test_what_was_submitted_is_open_for_the_next_run_until_its_end_was_noted(ope
     assert open_ledger.said == []
 
 
+def test_a_task_that_was_moved_is_looked_for_where_it_is(open_ledger):
+    ledger = open_ledger()
+    ledger.submitted([entry("a"), entry("b")])
+    ledger.moved(["a", "unknown"], "job-dedicated")
+    ledger.close()
+
+    assert [(one.task_id, one.batch_job_id) for one in open_ledger().open_tasks()] == [
+        ("a", "job-dedicated"),
+        ("b", "job"),
+    ]
+
+
 def test_generations_count_on_for_the_same_work_and_attempt(open_ledger):
     ledger = open_ledger()
     assert ledger.next_generation("mark", 1) == 0

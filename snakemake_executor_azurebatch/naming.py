@@ -29,7 +29,8 @@ def batch_id(readable: str, *identity: str) -> str:
 def task_id(rule: str, wildcards: Mapping[str, str], fingerprint: str, attempt: int, generation: int = 0) -> str:
     """The id of a task: the rule's name and the values of its wildcards first, so that a listing can be read.
 
-    The same work has the same id, whoever asks for it. ``generation`` tells a task apart from earlier ones of the
+    The same work has the same id, whoever asks for it; but for groups that Snakemake names anew in each process, whose
+    ids the ledger keeps. ``generation`` tells a task apart from earlier ones of the
     same work that have come to their end.
     """
     readable = "-".join([rule, *(str(value) for _, value in sorted(wildcards.items()))])

@@ -24,6 +24,9 @@ from snakemake_executor_azurebatch.staging.stamps import Stamp
 #: Options whose last value counts: their order is part of what they say.
 _ORDERED = ("--config", "--configfiles", "--configfile")
 
+#: Names a group by one of its last jobs, and by another one in the next process (seen with snakemake 9.27.1).
+_RANDOM = "--local-groupid"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -38,23 +41,24 @@ class Context:
 def fingerprint(request: JobRequest, context: Context, versions: Sequence[str] = ()) -> str:
     """The fingerprint of a job, in hexadecimal. ``versions``: of inputs that are not on this machine.
 
-    The attempt is no part of it, nor the key.
+    The attempt is no part of it, nor are the key and the name: rules are part of the work, and names of groups can be
+    new ones in each process. Members of a group come in any order.
     """
-    way = request.way
+    way, stored = request.way, request.stored
     parts = {
         "context": context,
         "version": [__version__, VERSION],
-        "job": [request.name, request.threads, request.runtime_s, request.folder, request.benchmark],
+        "job": [request.threads, request.runtime_s, request.folder, request.benchmark],
         "work": work_of(request.members),
         "script": canonical(request.script),
         "rendered": request.rendered,
         "way": [way.lane, way.image, way.staging] if way else None,
-        "pins": [dict(pin) for pin in request.pins],
+        "pins": sorted(_as_text(pin) for pin in request.pins),
         "environment": dict(request.environment),
         "resources": dict(request.resources),
-        "products": [repr(product) for product in (*request.outputs, *request.logs)],
+        "products": [sorted(map(repr, products)) for products in (request.outputs, request.logs)],
         "inputs": sorted(_stamped(needed) for needed in request.inputs),
-        "stored": repr(request.stored),
+        "stored": [sorted(map(repr, ones)) for ones in (stored.inputs, stored.outputs, stored.logs, stored.folders)],
         "providers": [request.staged_providers, request.task_providers],
         "versions": sorted(versions),
     }
@@ -77,14 +81,17 @@ def works_in(work: str) -> set[str]:
 
 
 def canonical(script: str) -> list[list[str]]:
-    """A call with the values of each option in order: Snakemake writes sets (seen with snakemake 9.27.1)."""
+    """A call with the values of each option in order: Snakemake writes sets (seen with snakemake 9.27.1).
+
+    Without what says nothing of the work.
+    """
     if not script:  # of a job with a rendered command
         return []
     try:
         words = shlex.split(script)
     except ValueError:
         return [[script]]
-    return [[option, *values] for option, values in _options(words)]
+    return [[option, *values] for option, values in _options(words) if option != _RANDOM]
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, list[str]]]:

@@ -85,8 +85,8 @@ class Runs:
     def prepare(self, request: JobRequest) -> Move | None:
         """Open a pool without spot nodes for a job: one of the file that fits, else a twin of its own pool.
 
-        None where its pool has no spot nodes. From the watcher's thread, which has others to watch: neither an outage
-        of Azure Batch is waited for, nor room for a Batch job. Raises AzureBatchError.
+        None where its pool has no spot nodes. Neither an outage of Azure Batch is waited for, nor room for a Batch job:
+        the job goes on where it is meanwhile. Raises AzureBatchError.
         """
         moved = self._dedicated(request)
         if moved is None:

@@ -91,6 +91,29 @@ def name(adopter: Adopter, request: JobRequest) -> str:
 WANTED = {work_of_one("a", {"i": str(n)}) for n in range(4)}
 
 
+@pytest.mark.parametrize("fate", [Fate.ALIVE, Fate.FINISHED])
+def test_a_group_that_has_another_name_now_keeps_its_task(runs, fate):
+    [old] = runs.first(group(0, 1, name="a1878899-1f5a"))
+    [adopter] = runs.second(fate)
+
+    key = name(adopter, group(1, 0, name="156fc7c2-8b29"))
+
+    assert key == old
+    assert adopter.take(key) is not None
+    assert runs.service.ended == []
+
+
+def test_a_group_that_was_never_created_is_created_under_the_id_that_was_noted(runs):
+    [old] = runs.first(group(0, 1, name="a1878899-1f5a"))
+    [adopter] = runs.second(Fate.UNSENT)
+
+    key = name(adopter, group(0, 1, name="156fc7c2-8b29"))
+    adopter.submitted([key])
+
+    assert (key, adopter.take(key)) == (old, None)
+    assert [entry.task_id for entry in adopter.ledger.open_tasks()] == [old]
+
+
 def test_groups_that_were_put_together_otherwise_end_those_they_share_a_job_with(runs):
     old = runs.first(group(0, 1), group(2, 3))
     [adopter] = runs.second(Fate.ALIVE)

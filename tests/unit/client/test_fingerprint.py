@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_azurebatch.jobs import JobRequest, NeededFile
+from snakemake_executor_azurebatch.node.protocol import Product
 from snakemake_executor_azurebatch.run import fingerprint as module
 from snakemake_executor_azurebatch.run.fingerprint import Context, canonical, fingerprint, work_of, works_in
+from snakemake_executor_azurebatch.storage import StoredObject, StoredObjects
 
 CONTEXT = Context("salt", "image:1", "sources/1", "9.0")
 
@@ -99,6 +101,32 @@ def test_key_and_order_of_sets_do_not_show(request_):
 
     assert fingerprint(replace(request_, key="other"), CONTEXT) == before
     assert fingerprint(replace(request_, script="snakemake --rerun-triggers b a"), CONTEXT) == before
+
+
+def test_a_group_is_known_again_whatever_snakemake_calls_it_and_however_it_orders_it(request_):
+    """Seen with snakemake 9.27.1: names of pipe groups are new in each process, and members come out of sets."""
+    pins = ({"rule": "a", "output": ["a.txt"]}, {"rule": "b", "output": ["b.txt"]})
+    products = (Product("a.txt"), Product("b.txt"))
+    stored = tuple(StoredObject(name, "azure", f"az://c/{name}", "c", name) for name in ("a", "b"))
+
+    def group(name: str, last: str, step: int) -> JobRequest:
+        return replace(
+            request_,
+            name=name,
+            script=f"snakemake --target-jobs a b --local-groupid {last} --cores 2",
+            pins=pins[::step],
+            outputs=products[::step],
+            logs=products[::step],
+            members=({"rule": "a", "wildcards": {}}, {"rule": "b", "wildcards": {}})[::step],
+            stored=StoredObjects(stored[::step], stored[::step], stored[::step], ("a", "b")[::step]),
+        )
+
+    before = fingerprint(group("a1878899-1f5a", "fb1e", 1), CONTEXT)
+
+    assert fingerprint(group("156fc7c2-8b29", "90c7", -1), CONTEXT) == before
+    assert fingerprint(replace(group("a1878899-1f5a", "fb1e", 1), outputs=products[:1]), CONTEXT) != before
+    moved = replace(group("a1878899-1f5a", "fb1e", 1), outputs=products[:1], logs=(products[1], *products))
+    assert fingerprint(moved, CONTEXT) != before, "an output is no log"
 
 
 def test_the_order_of_options_and_of_config_shows():

@@ -234,7 +234,7 @@ class Adopter:
         return replace(request, key=key)
 
     def submitted(self, keys: Iterable[str]) -> None:
-        """Note that these are going to be created in this Batch job, before they are; none where all were taken over."""
+        """Note that these are going to be created in this Batch job, before they are; perhaps none."""
         self.begun.set()
         keys = list(keys)
         with self._lock:

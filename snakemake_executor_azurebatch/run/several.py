@@ -120,9 +120,7 @@ class Several:
                 is_elevated=options.run_elevated,
                 keep_files=options.keep_task_files,
             )
-            adopter = Adopter(
-                grounds.batch, grounds.ledger, job.job_id, self._leftovers, grounds.say, grounds.begun
-            )
+            adopter = Adopter(grounds.batch, grounds.ledger, job.job_id, self._leftovers, grounds.say, grounds.begun)
             return Session(
                 *(options, grounds.batch, grounds.store, grounds.index, grounds.transfers, pool, job, around),
                 *(self._access, grounds.by_batch(), adopter, in_use, opening.pop_all()),

@@ -41,6 +41,9 @@ class FakeSeveral:
     def has_spot(self, name):
         return name == "spot"
 
+    def where_left(self, work):
+        return None
+
     def cancel(self):
         self.happened.append("several cancelled")
 

@@ -9,7 +9,14 @@
 # Below these functions stands what is to be done; it was made for one task.
 set -u
 wd=$(pwd -P)
-tree=$wd/tree left=$wd/smk/left out=$wd/smk/out
+tree=$wd/tree left=$wd/smk/left out=$wd/smk/out again=''
+# A task that Azure Batch starts again on its node finds its folder as it was: of the last start nothing may stay but
+# what Azure Batch brings, in smk/in. Folders without a write bit are made removable first.
+for old in "$tree" "$left" "$out"; do
+    [ -e "$old" ] || continue
+    again=yes
+    rm -rf "$old" 2>/dev/null || { chmod -R u+rwx "$old" && rm -rf "$old"; } || exit 94
+done
 mkdir -p "$tree" "$left" "$out" || exit 94
 child='' stopped='' missing='' code=0 rows='' newline='
 '
@@ -30,9 +37,17 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 folder() { mkdir -p "$1" || fail stage_in 91 "$1: the folder cannot be made"; }
 
+# What Azure Batch has to have brought, its place. The first start has moved it away, and only a task of its own is sure
+# to get it again: that is how one ends that was stopped.
+brought() {
+    [ ! -f "$1" ] || return 0
+    [ -z "$again" ] || fail stopped 143 "$2: the task was started again on its node without its files"
+    fail stage_in 91 "$2: Azure Batch has not brought it"
+}
+
 # what Azure Batch has brought, its place, its mode
 place() {
-    [ -f "$1" ] || fail stage_in 91 "$2: Azure Batch has not brought it"
+    brought "$1" "$2"
     case $2 in
     "$tree"/*) ;;
     *) if [ -e "$2" ]; then
@@ -52,7 +67,7 @@ mode() { chmod "$2" "$1" || fail stage_in 91 "$1: its mode cannot be set"; }
 
 # an archive that Azure Batch has brought, the folder that is in it
 unpack() {
-    [ -f "$1" ] || fail stage_in 91 "$2: Azure Batch has not brought it"
+    brought "$1" "$2"
     has tar || fail stage_in 91 "$2 is a folder of too many files to bring each, and this image has no tar to unpack it: \
 use an image with tar, or azurebatch_staging=stager with an image that has Python"
     folder "$2"
@@ -62,6 +77,7 @@ use an image with tar, or azurebatch_staging=stager with an image that has Pytho
 
 # The workflow's sources: most commands need none, so an image without tar is told about, not refused.
 sources() {
+    [ -z "$again" ] || brought "$1" "the workflow's sources"
     if has tar; then
         tar -xzof "$1" -C "$tree" 2>/dev/null || gzip -dc "$1" | tar -xof - -C "$tree" ||
             say "the workflow's sources cannot be unpacked in this image"

@@ -53,17 +53,20 @@ _OUR_OWN = (protocol.ENV_READ_URL, protocol.ENV_WRITE_URL, protocol.ENV_MANIFEST
 
 
 def command_environment(inherited: Mapping[str, str], added: Mapping[str, str], home: str) -> Dict[str, str]:
-    """What the command sees: never the SAS, always a home and a user name.
+    """What the command sees: never the SAS, always a home that it can write to, and a user name.
 
     A container may run under a uid without an entry in its passwd file: programs that ask for the home or
-    the user then fail, Snakemake among them.
+    the user then fail, Snakemake among them. Azure Batch names the home of the task's user on the node, which is
+    not in the container (seen in public issues: nf-core/fetchngs#64), and Docker a "/" for a user it does not find.
     """
     environment = dict(inherited)
     for name in _OUR_OWN:
         environment.pop(name, None)
     environment.update(added)
     user, entry_home = _passwd()
-    environment.setdefault("HOME", entry_home or home)
+    environment.setdefault("HOME", entry_home)
+    if not _is_writable(environment["HOME"]):
+        environment["HOME"] = home
     environment.setdefault("USER", environment.get("LOGNAME") or user)
     environment.setdefault("LOGNAME", environment["USER"])
     return environment
@@ -77,6 +80,10 @@ def start(argv: List[str], folder: str, environment: Mapping[str, str]) -> subpr
 def _write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         stream.write(text)
+
+
+def _is_writable(folder: str) -> bool:
+    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _passwd() -> Tuple[str, str]:

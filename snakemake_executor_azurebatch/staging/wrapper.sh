@@ -125,7 +125,8 @@ enter() {
 
 surroundings() {
     unset SMK_STAGE_READ_URL SMK_STAGE_WRITE_URL SMK_STAGE_MANIFEST
-    HOME=${HOME:-$wd}
+    # Azure Batch names a home that is not in the container.
+    [ -d "${HOME:-}" ] && [ -w "$HOME" ] && [ -x "$HOME" ] || HOME=$wd
     USER=${USER:-${LOGNAME:-$(id -un 2>/dev/null || echo user)}}
     LOGNAME=${LOGNAME:-$USER}
     export HOME USER LOGNAME

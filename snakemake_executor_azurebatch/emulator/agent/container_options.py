@@ -78,13 +78,6 @@ def mounts(place: NodePlace, work: TaskWork) -> list[tuple[Path, bool]]:
     return found
 
 
-def home(place: NodePlace, work: TaskWork) -> Path | None:
-    """The task's working directory, where its container sees it and can write to it."""
-    wd = place.root / work.root_directory / "wd"
-    writable = (path for path, is_read_only in mounts(place, work) if not is_read_only)
-    return wd if any(path in wd.parents for path in writable) else None
-
-
 def user_options(engine: Engine, work: TaskWork, uid: int, gid: int) -> list[str]:
     """Files that a task writes are to belong to the service's user; an administrator is root.
 

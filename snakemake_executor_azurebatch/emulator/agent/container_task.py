@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from .container_options import create_options, home
+from .container_options import create_options
 from .engine import Answer, Engine
 from .failures import TaskTrouble, trouble
 from .images import pull_trouble
@@ -102,7 +102,7 @@ async def _create(engine: Engine, place: NodePlace, work: TaskWork, what: list[s
 
 async def _call_create(engine: Engine, place: NodePlace, work: TaskWork, what: list[str]) -> str:
     options = create_options(engine, place, work, f"azurebatch-{uuid.uuid4().hex}")
-    variables = container_environment(place, work, home(place, work))
+    variables = container_environment(place, work)
     with tempfile.NamedTemporaryFile("w", prefix="azurebatch-env-", errors="surrogateescape") as env_file:
         # A line is a variable there: values of several lines go through the program's own environment.
         several = {name: value for name, value in variables.items() if "\n" in value}

@@ -23,6 +23,10 @@ _PASSED_ON = ("LANG", "LC_ALL")
 _FALLBACK_PATH = "/usr/local/bin:/usr/bin:/bin"
 _RESERVED_DISK_BYTES = "1000000"
 
+#: The home of the task's user on an Azure Batch node. A task in a container is told this one too, though it is not in
+#: the container, and its user cannot make it. source: seen in public issues (nf-core/fetchngs#64)
+CONTAINER_HOME = "/home/_azbatchtask_1"
+
 _DURATION = re.compile(
     r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
     r"(?:T(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
@@ -78,10 +82,9 @@ def task_environment(place: NodePlace, work: TaskWork, service: Mapping[str, str
     return environment | _settings(work) | batch_variables(place, work)
 
 
-def container_environment(place: NodePlace, work: TaskWork, home: Path | None) -> dict[str, str]:
-    """What a task in a container gets beside what its image sets. ``home`` is a folder that it can write to."""
-    environment = {"HOME": str(home)} if home is not None else {}
-    return environment | _settings(work) | batch_variables(place, work)
+def container_environment(place: NodePlace, work: TaskWork) -> dict[str, str]:
+    """What a task in a container gets beside what its image sets."""
+    return {"HOME": CONTAINER_HOME} | _settings(work) | batch_variables(place, work)
 
 
 def _settings(work: TaskWork) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_azurebatch.emulator.agent.container_options import create_options, home, user_options
+from snakemake_executor_azurebatch.emulator.agent.container_options import create_options, user_options
 from snakemake_executor_azurebatch.emulator.agent.container_task import create_trouble
 from snakemake_executor_azurebatch.emulator.agent.engine import Answer, Engine, command_of
 from snakemake_executor_azurebatch.emulator.agent.failures import TaskTrouble
@@ -39,13 +39,11 @@ def test_the_whole_node_is_mounted_at_its_own_path():
     assert after(words, "--workdir") == ["/n,o/de/workitems/j/job-1/t/wd"]
     assert after(words, "--network") == ["host"]
     assert after(words, "--label") == ["snakemake-azurebatch.service=/state"]
-    assert home(PLACE, work()) == Path("/n,o/de/workitems/j/job-1/t/wd")
 
 
 def test_an_empty_list_mounts_nothing():
     item = work({"containerHostBatchBindMounts": []})
     assert after(options(item), "--mount") == []
-    assert home(PLACE, item) is None
 
 
 def test_every_source_of_a_mount_is_known():

@@ -136,4 +136,14 @@ def test_a_user_without_an_entry_has_a_home_and_a_name() -> None:
     assert protocol.ENV_READ_URL not in found
     assert found["USER"] == found["LOGNAME"] != ""
     assert command_environment({"LOGNAME": "me"}, {}, "/x")["USER"] == "me"
-    assert command_environment({"HOME": "/mine"}, {}, "/x")["HOME"] == "/mine"
+
+
+def test_a_home_that_is_no_folder_to_write_to_is_replaced(tmp_path: Path) -> None:
+    for named in ("/home/_azbatchtask_1", sys.executable, ""):
+        assert command_environment({"HOME": named}, {}, "/task")["HOME"] == "/task"
+    assert command_environment({"HOME": str(tmp_path)}, {}, "/task")["HOME"] == str(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every folder")
+def test_a_home_of_another_user_is_replaced() -> None:
+    assert command_environment({"HOME": "/"}, {}, "/task")["HOME"] == "/task"

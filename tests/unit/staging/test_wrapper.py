@@ -98,6 +98,23 @@ def test_the_command_arrives_byte_for_byte(node):
     assert node.out("0").decode() == f"it's\n{node.wd}\nünï {{}} * ?\n  tab\t$x `y` \\\n"
 
 
+@pytest.mark.parametrize(
+    "home",
+    [
+        "/home/_azbatchtask_1",
+        "/dev/null",
+        "",
+        pytest.param("/", marks=pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every folder")),
+    ],
+)
+def test_a_home_that_is_no_folder_to_write_to_is_replaced(node, tmp_path, home):
+    command = 'echo 1 > "$HOME/made"; echo "$HOME"'
+    node.environment["HOME"] = home
+    assert node.run(command) == (0, f"{node.wd}\n")
+    node.environment["HOME"] = str(tmp_path)
+    assert node.run(command) == (0, f"{tmp_path}\n")
+
+
 def test_bytes_that_are_not_utf_8(node):
     assert node.run("echo \udcff > '\udcff'", outputs=products("\udcff"))[0] == 0
     assert node.out("0") == b"\xff\n"

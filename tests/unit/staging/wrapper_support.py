@@ -28,6 +28,7 @@ class Node:
     work: Work
     path: str = os.environ["PATH"]
     arrivals: dict[str, bytes] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def bring(self, path: str, data: bytes, kind: str = FILE, mode: int = 0o644) -> None:
         arrives = f"smk/in/{len(self.arrivals)}"
@@ -41,7 +42,7 @@ class Node:
         for name, data in {**self.arrivals, SCRIPT: wrapper_script(work).encode("utf-8", "surrogateescape")}.items():
             (self.wd / name).parent.mkdir(parents=True, exist_ok=True)
             (self.wd / name).write_bytes(data)
-        environment = {"PATH": self.path, "SMK_STAGE_READ_URL": "secret"}
+        environment = {"PATH": self.path, "SMK_STAGE_READ_URL": "secret", **self.environment}
         return subprocess.Popen(
             [*self.shell, SCRIPT], cwd=self.wd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -54,7 +55,7 @@ class Damaged(http.client.HTTPException):
 
 
 class _Transient(Exception):
-    """Worth another try. ``free``: an idle connection was closed by the server, which counts as no try."""
+    """Worth another try. ``free``: an idle connection was closed or forgotten, which counts as no try."""
 
     def __init__(self, error: BlobError, retry_after_s: Optional[float] = None, free: bool = False) -> None:
         self.error = error
@@ -271,10 +272,13 @@ class Container:
             )
         said = getattr(error, "strerror", None) or type(error).__name__
         text = "%s %s: no answer from %s (%s)" % (request.method, request.name, self.connections.host, said)
+        silent = used and isinstance(error, (socket.timeout, TimeoutError))  # two classes before Python 3.10
+        if silent:  # each of the others would take as long
+            self.connections.drop_idle()
         idle = used and isinstance(error, (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError))
         broken = BlobError(text)
         broken.is_passing = True
-        return _Transient(broken, free=idle)
+        return _Transient(broken, free=idle or silent)
 
 
 def _pieces(body: bytes) -> Optional[Iterator[memoryview]]:

@@ -6,11 +6,16 @@ import base64
 import http.client
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     import ssl
+
+#: A connection that was idle for longer is not used again: what is between here and there may have forgotten it, and
+#: then gives no answer at all. source: Azure documentation, "Default outbound access" and "NAT gateway" (4 minutes)
+MOST_IDLE_S = 120.0
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -39,7 +44,7 @@ class Connections:
         self._timeout_s = timeout_s
         proxy = proxy_for(parts.scheme, self.host)
         self._proxy = urlsplit(proxy) if proxy else None
-        self._free: List[http.client.HTTPConnection] = []
+        self._free: List[Tuple[http.client.HTTPConnection, float]] = []  # since when each is idle
         self._open: List[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._trusted: Optional[ssl.SSLContext] = None
@@ -51,9 +56,10 @@ class Connections:
 
     def take(self) -> Tuple[http.client.HTTPConnection, bool]:
         """A connection, and whether it was used before (the server may have closed it since)."""
+        self.drop_idle(MOST_IDLE_S)
         with self._lock:
             if self._free:
-                return self._free.pop(), True  # the last that was used: others may have been closed by the server
+                return self._free.pop()[0], True  # the last that was used: others may have been closed by the server
         connection = self._connect()
         with self._lock:
             self._open.append(connection)
@@ -63,7 +69,7 @@ class Connections:
         """Leave a connection to whoever takes one next: all of the last answer was read."""
         with self._lock:
             if connection in self._open:
-                self._free.append(connection)
+                self._free.append((connection, time.monotonic()))
                 return
         connection.close()  # as all were meanwhile
 
@@ -73,6 +79,15 @@ class Connections:
         with self._lock:
             if connection in self._open:
                 self._open.remove(connection)
+
+    def drop_idle(self, for_s: float = 0.0) -> None:
+        """Close the connections that nobody has used for so long."""
+        with self._lock:
+            until = time.monotonic() - for_s
+            old = [connection for connection, since in self._free if since <= until]
+            self._free = [(connection, since) for connection, since in self._free if since > until]
+        for connection in old:
+            self.drop(connection)
 
     def close(self) -> None:
         """Close all connections."""

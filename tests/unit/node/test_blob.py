@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,13 +25,14 @@ QUICK = RetryPolicy(attempts=3, first_wait_s=0.001, timeout_s=5, policy_grace_s=
 
 @dataclass
 class Answer:
-    """What the server says once. ``cut``: it promises more than it sends."""
+    """What the server says once. ``cut``: it promises more than it sends. ``silent``: nothing, and does not hang up."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     hang_up: bool = False
+    silent: bool = False
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Server:
     url: str = ""
     answers: list[Answer] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    over: Event = field(default_factory=Event)
 
     def next(self) -> Answer:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -63,7 +66,9 @@ def serving() -> Iterator[Server]:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             server.seen.append(f"{self.command} {self.path}")
             answer = server.next()
-            if answer.hang_up:
+            if answer.silent:
+                server.over.wait()
+            if answer.hang_up or answer.silent:
                 self.close_connection = True
                 return
             self.send_response(answer.status)
@@ -86,6 +91,7 @@ def serving() -> Iterator[Server]:
         try:
             yield server
         finally:
+            server.over.set()
             http.shutdown()
             thread.join()
 
@@ -156,6 +162,35 @@ def test_a_connection_closed_while_idle_costs_no_attempt(server: Server) -> None
     server.answers = [Answer(200, b"1"), Answer(hang_up=True), Answer(200, b"2")]
     assert [container.get("a"), container.get("a")] == [b"1", b"2"]
     container.close()
+
+
+def test_idle_connections_that_something_between_has_forgotten_cost_no_attempt(server: Server) -> None:
+    container = Container(server.url, RetryPolicy(attempts=1, timeout_s=0.2))
+    server.answers = [Answer(200, b"1")]
+    idle = [container.connections.take()[0] for _ in range(4)]
+    for connection in idle:
+        connection.request("GET", "/c/a")
+        connection.getresponse().read()
+        container.connections.give(connection)
+    server.answers = [Answer(silent=True), Answer(200, b"2")]
+
+    assert container.get("b") == b"2"
+
+    assert len(server.seen) == 4 + 2
+    container.close()
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    server: Server, flaky: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = [Answer(200, b"1")]
+    flaky.get("a")
+    used = flaky.connections.take()
+    assert used[1]
+    flaky.connections.give(used[0])
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 130)
+    assert not flaky.connections.take()[1]
 
 
 @pytest.mark.parametrize(

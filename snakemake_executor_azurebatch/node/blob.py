@@ -26,6 +26,7 @@ from .connection import Connections
 from .errors import StageError
 from .limits import CHUNK_BYTES, RetryPolicy
 from .md5 import base64_of, digest
+from .report import say
 
 API_VERSION = "2021-12-02"
 TRANSIENT_STATUS = frozenset((408, 429, 500, 502, 503, 504))
@@ -118,6 +119,7 @@ class Container:
         self._retry = retry or RetryPolicy()
         self._stopping = stopping or threading.Event()
         self.connections = connections or Connections(url, self._retry.timeout_s)
+        self._patience_s, self._answered = 0.0, time.monotonic()
         self.marks: Dict[str, str] = {}  #: metadata of each blob that is stored from now on
 
     def __repr__(self) -> str:
@@ -126,6 +128,10 @@ class Container:
     def redact(self, text: str) -> str:
         """The text without this container's SAS."""
         return text.replace(self._sas, "<SAS>") if self._sas else text
+
+    def persist(self, patience_s: float) -> None:
+        """From now on give up only where there was no good answer for so long, too; with 0 by the attempts alone."""
+        self._patience_s, self._answered = patience_s, time.monotonic()
 
     def get(self, name: str) -> bytes:
         """The whole of a small blob, checked against its own MD5. Raises BlobError."""
@@ -202,14 +208,21 @@ class Container:
                 if refused and time.monotonic() - start > self._retry.policy_grace_s:
                     raise trouble.error from None
                 if not refused and failures >= self._retry.attempts:
-                    raise trouble.error from None
+                    self._check_patience(trouble.error, is_first=failures == self._retry.attempts)
                 if not trouble.free:
                     self._stopping.wait(self._wait_s(failures, trouble.retry_after_s))
 
+    def _check_patience(self, error: BlobError, is_first: bool) -> None:
+        left_s = self._patience_s - (time.monotonic() - self._answered)
+        if left_s <= 0:
+            raise error from None
+        if is_first:
+            say("%s; trying again, for up to %d minutes" % (error, -(-left_s // 60)))
+
     def _wait_s(self, failures: int, retry_after_s: Optional[float]) -> float:
-        if retry_after_s is not None:
+        if retry_after_s is not None and failures < self._retry.attempts:
             return min(retry_after_s, self._retry.longest_retry_after_s)
-        wait_s = min(self._retry.first_wait_s * 2.0 ** (failures - 1), self._retry.longest_wait_s)
+        wait_s = min(self._retry.first_wait_s * 2.0 ** min(failures - 1, 30), self._retry.longest_wait_s)
         return wait_s * (0.5 + os.urandom(1)[0] / 510)  # half to full, so that tasks do not come back together
 
     def _once(self, request: Request, consume: Consume[T]) -> T:
@@ -237,6 +250,7 @@ class Container:
         result = consume(response)
         response.read()
         self.connections.give(connection)
+        self._answered = time.monotonic()
         return result
 
     def _request(self, connection: http.client.HTTPConnection, request: Request) -> None:

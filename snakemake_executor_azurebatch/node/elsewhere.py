@@ -17,6 +17,7 @@ class Elsewhere:
     def __init__(self, stopping: Optional[threading.Event] = None, retry: Optional[RetryPolicy] = None) -> None:
         self._stopping = stopping
         self._retry = retry or RetryPolicy()
+        self._patience_s = 0.0
         self._connections: Dict[Tuple[str, str], Connections] = {}
         self._containers: Dict[str, Container] = {}
         self._lock = threading.Lock()
@@ -28,9 +29,17 @@ class Elsewhere:
                 parts = urlsplit(url)
                 server = (parts.scheme, parts.netloc)
                 container = Container(url, self._retry, self._stopping, self._connections.get(server))
+                container.persist(self._patience_s)
                 self._connections.setdefault(server, container.connections)
                 self._containers[url] = container
             return self._containers[url]
+
+    def persist(self, patience_s: float) -> None:
+        """Do as ``Container.persist`` does, for each of them."""
+        with self._lock:
+            self._patience_s = patience_s
+            for container in self._containers.values():
+                container.persist(patience_s)
 
     def redact(self, text: str) -> str:
         """The text without any SAS of these containers."""

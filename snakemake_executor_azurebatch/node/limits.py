@@ -46,6 +46,7 @@ class Limits(NamedTuple):
     small_bytes: int = SMALL_BYTES  #: files up to this size are stored together ...
     many: int = MANY  #: ... where there are at least so many
     stream_bytes: int = 4 * MIB  #: the last so many of stdout.txt and stderr.txt are kept
+    patience_s: float = 1800.0  #: what the command has left is worth waiting for storage that does not answer
     record_bytes: int = 4 << 10  #: as much content of outputs, and of logs, is in the commit record too
 
 

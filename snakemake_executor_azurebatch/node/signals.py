@@ -66,7 +66,7 @@ class Signals:
             os.close(self._bell)
 
     def attend(self, work: Callable[[], None]) -> None:
-        """Have the work done, and see to signals until it ends. What comes later interrupts nothing any more.
+        """Have the work done, and see to signals until it ends. What comes later interrupts only other such work.
 
         Raises what the work raises, and Stopped where that is because it was told to stop, or where it goes on
         although it was: it is left behind then, and the process has to be ended by ``os._exit``.
@@ -88,7 +88,7 @@ class Signals:
         with self._lock:
             self._ended = True
             self.stopping.clear()
-        self.left_behind = not errors
+        self.left_behind |= not errors
         error = errors[0] if errors else None
         if told and (error is not None or self.left_behind):
             raise Stopped(self.received or 0) from error

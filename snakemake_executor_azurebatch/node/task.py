@@ -15,10 +15,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from . import protocol
-from .blob import Container
+from .blob import Container, Interrupted
 from .cache import open_cache
 from .command import run_command
 from .elsewhere import Elsewhere
@@ -143,6 +143,8 @@ class Task:
             peak_disk_bytes=workspace.disk_bytes(),
         )
         say("command: exit code %d, %.2f s" % (ended.exit_code, time.monotonic() - start))
+        if self._signals.received is None:  # a node that is taken away leaves no time to wait
+            self._persist(self._limits.patience_s)
         if self._signals.received is not None:
             code = ended.exit_code or 128 + self._signals.received
             told = "told to stop by signal %d" % self._signals.received
@@ -175,8 +177,8 @@ class Task:
     def _close(self) -> None:
         """Logs that are still missing, streams, the record; then tidy up."""
         if self._manifest and self._workspace and self._exit_code:
-            self._keep_evidence(self._manifest, self._workspace)
-        self._write_record()
+            self._store_attended(self._keep_evidence)
+        self._store_attended(self._write_record)
         if self._links is not None:
             self._links.remove()
         if self._workspace is not None:
@@ -186,12 +188,32 @@ class Task:
                 container.close()
         self._elsewhere.close()
 
+    def _store_attended(self, store: Callable[[], None]) -> None:
+        """Storage may be waited for, but not where the task is told to stop: then what is left is tried in short."""
+        if self._signals.received is not None:
+            self._persist(0.0)
+        try:
+            self._signals.attend(store)
+        except Stopped as stop:
+            self._persist(0.0)
+            if self._signals.left_behind:  # nobody will know how it ends
+                self._exit_code = self._exit_code or 128 + stop.signum
+            else:
+                store()
+
+    def _persist(self, patience_s: float) -> None:
+        if self._write is not None:
+            self._write.persist(patience_s)
+        self._elsewhere.persist(patience_s)
+
     def _keeps_files(self) -> bool:
         keep = self._manifest.keep_files if self._manifest else protocol.KEEP_FAILED
         return keep == protocol.KEEP_ALL or (keep == protocol.KEEP_FAILED and self._exit_code != 0)
 
-    def _keep_evidence(self, manifest: protocol.Manifest, workspace: Workspace) -> None:
+    def _keep_evidence(self) -> None:
         """Logs, where they are not stored yet, and streams of a failed task."""
+        manifest, workspace = self._manifest, self._workspace
+        assert manifest is not None and workspace is not None  # noqa: S101, PT018  set up before
         try:
             if "logs" not in self._record:
                 self._store_logs(manifest, workspace)
@@ -214,6 +236,8 @@ class Task:
         try:
             data = protocol.encode(record.to_json())
             self._write.put(protocol.record_blob(destination), data)
+        except Interrupted:
+            raise
         except StageError as error:
             say("no commit record: %s" % error)
             self._exit_code = self._exit_code or protocol.EXIT_STAGE_OUT

@@ -150,6 +150,22 @@ def test_trouble_that_stays_ends_without_the_sas(server: Server, flaky: Containe
     assert flaky.redact("see sv=1&sig=SECRET") == "see <SAS>"
 
 
+def test_who_persists_gives_up_only_when_the_time_is_over(server: Server, flaky: Container) -> None:
+    server.answers = [BUSY] * 2 * QUICK.attempts + [Answer(201)]
+    flaky.persist(600)
+    flaky.put("a", b"1")
+    assert len(server.seen) == 2 * QUICK.attempts + 1
+    server.answers = [BUSY]
+    flaky.persist(0.05)
+    with pytest.raises(BlobError, match=r"^PUT a: ServerBusy \(HTTP 503\)$"):
+        flaky.put("a", b"1")
+    tries = len(server.seen) - 2 * QUICK.attempts - 1
+    assert QUICK.attempts < tries < 20  # the pauses grow, whatever the server says of them
+    with pytest.raises(BlobError):
+        flaky.put("b", b"1")  # there was no good answer since
+    assert len(server.seen) == 2 * QUICK.attempts + 1 + tries + QUICK.attempts
+
+
 def test_a_refusal_is_final(server: Server, flaky: Container) -> None:
     server.answers = [Answer(404, headers={"x-ms-error-code": "BlobNotFound"})]
     with pytest.raises(BlobError, match="BlobNotFound") as caught:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from snakemake_executor_azurebatch.node import protocol
-from snakemake_executor_azurebatch.node.limits import Limits
+from snakemake_executor_azurebatch.node import blob, protocol
+from snakemake_executor_azurebatch.node.blob import Consume, Container
+from snakemake_executor_azurebatch.node.limits import Limits, RetryPolicy
 from snakemake_executor_azurebatch.node.protocol import Manifest
 from snakemake_executor_azurebatch.node.signals import Signals
 from snakemake_executor_azurebatch.node.task import Task
@@ -67,6 +68,28 @@ def test_a_task_whose_record_cannot_be_stored_has_not_succeeded(
     assert run(site.manifest("true")) == protocol.EXIT_STAGE_OUT
     assert run(site.manifest("exit 3")) == 3
     assert capsys.readouterr().err.count("no commit record: PUT tasks/t1/commit.json: Authorization") == 2
+
+
+@pytest.mark.parametrize("script", ["echo 1 > o", "exit 4"])
+def test_storage_is_waited_for_once_the_command_has_ended(
+    site: Site, run: Callable[[Manifest], int], monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    send, refused = Container._once, []
+    monkeypatch.setattr(blob, "RetryPolicy", lambda: RetryPolicy(attempts=1, first_wait_s=0.001, longest_wait_s=0.001))
+
+    def refuse_at_first(self: Container, request: blob.Request, consume: Consume[object]) -> object:
+        if request.method == "PUT" and refused.count(request.name) < 5:
+            refused.append(request.name)
+            raise blob._Transient(blob.BlobError(f"PUT {request.name}: busy"))
+        return send(self, request, consume)
+
+    monkeypatch.setattr(Container, "_once", refuse_at_first)
+    is_good = script != "exit 4"
+
+    assert run(site.manifest(script, outputs=products("o"))) == (0 if is_good else 4)
+
+    assert f"{DESTINATION}/{'outputs/o' if is_good else 'commit.json'}" in refused
+    assert site.outputs() == ({"o": b"1\n"} if is_good else {})
 
 
 def test_a_failed_command_stays_the_reason_when_logs_cannot_be_stored(

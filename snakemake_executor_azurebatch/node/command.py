@@ -9,6 +9,7 @@ import sys
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import protocol
+from .download import remove_quietly
 from .errors import StageError
 from .signals import Signals
 from .workspace import Workspace
@@ -27,6 +28,7 @@ def run_command(manifest: protocol.Manifest, workspace: Workspace, stager: str, 
     pins = os.path.join(workspace.task_dir, "pins.json")
     script = os.path.join(workspace.task_dir, "script.sh")
     _write(pins, json.dumps(manifest.command.pins))
+    remove_quietly(pins + protocol.EXIT_CODE_SUFFIX)  # of a task that was started here before
     _write(script, manifest.command.script)
     added = dict(
         manifest.environment,

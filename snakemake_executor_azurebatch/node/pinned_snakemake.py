@@ -24,17 +24,16 @@ import ast
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import protocol
 from .storage_plugins import prepare_plugins
 
 Pins = Dict[str, Dict[str, Any]]
-
-#: Where the exit code of the command that failed is noted, beside the pins.
-EXIT_CODE_SUFFIX = ".exit"
 
 
 def main(argv: List[str]) -> None:
@@ -51,7 +50,7 @@ def main(argv: List[str]) -> None:
     with open(pins_path, encoding="utf-8") as stream:
         pins = {_key(pin["rule"], pin["wildcards"]): pin for pin in json.load(stream)}
     _pin_rules(pins)
-    _note_exit_codes(pins_path + EXIT_CODE_SUFFIX)
+    _note_exit_codes(pins_path + protocol.EXIT_CODE_SUFFIX)
     _spawn_pinned()
     prepare_plugins()
 
@@ -61,7 +60,7 @@ def main(argv: List[str]) -> None:
         snakemake(argv)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-        _exit(code and (_noted(pins_path + EXIT_CODE_SUFFIX) or code))
+        _exit(code and (_noted(pins_path + protocol.EXIT_CODE_SUFFIX) or code))
 
 
 def _check_version(wanted: str) -> None:
@@ -162,21 +161,32 @@ def _refuse_other_output(rule: str, here: List[str], there: List[str]) -> None:
 
 
 def _note_exit_codes(path: str) -> None:
-    """Keep the first exit code of a failing command: Snakemake itself only says 1.
+    """Keep the exit code of the command that ended a job: Snakemake itself only says 1.
 
-    ``snakemake.shell`` reads its caller's local variables, so it cannot be wrapped; the error it raises can.
+    That of the first job, where several fail: Snakemake kills the others that it runs together with that one.
     """
-    import subprocess
+    from snakemake.executors.local import Executor
 
-    init = subprocess.CalledProcessError.__init__
+    run = Executor.cached_or_run
 
-    def noting_init(self: Any, returncode: int, *args: Any, **kwargs: Any) -> None:
-        init(self, returncode, *args, **kwargs)
-        if not os.path.exists(path):
-            with open(path, "w", encoding="utf-8") as stream:
-                stream.write(str(returncode))
+    def cached_or_run(self: Any, *args: Any) -> None:
+        try:
+            run(self, *args)
+        except BaseException as error:
+            _note(error, path)
+            raise
 
-    subprocess.CalledProcessError.__init__ = noting_init  # type: ignore[method-assign]
+    Executor.cached_or_run = cached_or_run
+
+
+def _note(error: Optional[BaseException], path: str) -> None:
+    """Note the exit code that is the reason of an error, unless there is one already (of a process below us, too)."""
+    while error is not None:
+        if isinstance(error, subprocess.CalledProcessError):
+            with suppress(FileExistsError), open(path, "x", encoding="utf-8") as stream:
+                stream.write(str(error.returncode))
+            return
+        error = error.__cause__ or error.__context__
 
 
 def _noted(path: str) -> int:

@@ -46,6 +46,8 @@ SHORT_MANIFEST_BYTES = 4 << 10
 ENV_PYTHON = "SMK_STAGE_PYTHON"
 ENV_STAGER = "SMK_STAGE_STAGER"
 ENV_PINS = "SMK_STAGE_PINS"
+#: Where the exit code of the command that failed is noted: beside the pins.
+EXIT_CODE_SUFFIX = ".exit"
 #: The Snakemake version that the controller runs.
 ENV_SNAKEMAKE = "SMK_STAGE_SNAKEMAKE"
 #: Storage providers, as names with commas between: whose files the stager moves, and whose plugin does it itself.

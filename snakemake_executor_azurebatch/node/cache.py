@@ -1,6 +1,6 @@
 """The node cache: one download for each blob and node, whatever the number of tasks that want it.
 
-    $AZ_BATCH_NODE_SHARED_DIR/smk-cache/v1/
+    $AZ_BATCH_NODE_SHARED_DIR/smk-cache/v1-<boot>/
         <key>.data   a whole blob, checked; the key is made of the blob's name, its MD5 and its size, and for
                      one in another blob container of that and of its ETag
         <key>.lock   held while the file is looked at, downloaded, linked; its time is that of the last use
@@ -11,6 +11,9 @@
 A file gets its name only when it is complete and checked. Before each use its size and its time must still be
 those that it was stored with: what a task wrote into is thrown away and downloaded again. How tasks get at the
 content, and why they cannot harm each other, is said in ``sharing``.
+
+Each boot of the node has a folder of its own: after a reset a file may have its name, size and time, but not its
+content, if that was still on its way to the disk. The folders of other boots are removed; nobody can be using them.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import hashlib
 import os
 import stat
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Callable, Iterator, Mapping, NamedTuple, Optional
 
 from .download import Wanted, remove_quietly
@@ -28,9 +31,15 @@ from .lock import locked
 from .protocol import CacheLimits
 from .report import say
 from .room import DATA, LOCK, PART, Room
+from .workspace import remove_tree
 
-#: Where the cache is, below the folder that all tasks of a node share. Another layout gets another version.
-FOLDER = os.path.join("smk-cache", "v1")
+#: Where the caches of all boots are, below the folder that all tasks of a node share.
+ROOT = "smk-cache"
+#: What their names begin with. Another layout gets another version.
+VERSION = "v1-"
+#: Another one after each start of the node's kernel; it is that of the node in a container, too.
+#: source: Linux documentation, proc(5)
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 Fill = Callable[[str], None]
 
@@ -123,7 +132,7 @@ def open_cache(environ: Mapping[str, str], limits: CacheLimits, stopping: thread
     shared = environ.get("AZ_BATCH_NODE_SHARED_DIR", "")
     if not os.path.isdir(shared):
         return None
-    folder = os.path.join(shared, FOLDER)
+    folder = cache_folder(shared)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
@@ -132,4 +141,30 @@ def open_cache(environ: Mapping[str, str], limits: CacheLimits, stopping: thread
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         say("no cache: %s belongs to another user" % folder)
         return None
+    _remove_other_boots(folder, stopping)
     return Cache(folder, limits, stopping)
+
+
+def cache_folder(shared: str) -> str:
+    """Where the cache of this boot of the node is."""
+    return os.path.join(shared, ROOT, VERSION + _boot_id())
+
+
+def _boot_id() -> str:
+    """Nothing where it cannot be read."""
+    try:
+        with open(BOOT_ID, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+
+def _remove_other_boots(folder: str, stopping: threading.Event) -> None:
+    root, mine = os.path.split(folder)
+    others = [name for name in os.listdir(root) if name.startswith(VERSION) and name not in (mine, VERSION)]
+    if not others or mine == VERSION:
+        return
+    lock = os.path.join(root, "boot" + LOCK)
+    with suppress(OSError), locked(lock, stopping, wait=False) as alone:  # else another one removes them
+        for name in others if alone else ():
+            remove_tree(os.path.join(root, name))

@@ -13,7 +13,9 @@ PACKAGE = "stager"
 #: Runs under any Python, also one that cannot read the package: it has to say so. 90 is protocol.EXIT_NO_PYTHON.
 #: The first task of a node compiles the package, for its Python, into an archive that the other tasks import from:
 #: which Python an image has is not known here, and Python itself keeps nothing of what it compiles out of archives.
-#: Nobody but root and the task's own user may have written what is imported.
+#: Nobody but root and the task's own user may have written what is imported. A node that was reset may have lost what
+#: was in a file, though its name, size and time are there: each boot has files of its own, and one that cannot be
+#: imported is removed.
 ENTRY = """\
 import os
 import sys
@@ -32,15 +34,34 @@ def compiled(here):
     if not shared:
         return here
     folder = os.path.join(shared, "smk-cache", "stager")
-    found = os.path.join(folder, "%s-%s.zip" % (DIGEST, sys.implementation.cache_tag))
+    boot = boot_id()
+    found = os.path.join(folder, "%s-%s-%s.zip" % (DIGEST, sys.implementation.cache_tag, boot))
     try:
         if not os.path.exists(found):
             compile_into(found, folder, here)
+            for name in os.listdir(folder):
+                if boot not in name:
+                    remove(os.path.join(folder, name))
         status = os.stat(found)
         is_ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
         return found if is_ours else here
     except OSError:
         return here
+
+
+def boot_id():
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+
+def remove(path):
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
 def compile_into(found, folder, here):
@@ -63,14 +84,22 @@ def compile_into(found, folder, here):
         os.chmod(part, 0o644)
         os.rename(part, found)
     except OSError:
-        if os.path.exists(part):
-            os.unlink(part)
+        remove(part)
         raise
 
 
-sys.path[0] = compiled(sys.path[0])
-
-from stager.main import main
+here = sys.path[0]
+sys.path[0] = compiled(here)
+try:
+    from stager.main import main
+except Exception:
+    if sys.path[0] == here:
+        raise
+    remove(sys.path[0])
+    sys.path[0] = here
+    for name in [name for name in sys.modules if name.partition(".")[0] == "stager"]:
+        del sys.modules[name]
+    from stager.main import main
 
 sys.exit(main(sys.argv[1:]))
 """

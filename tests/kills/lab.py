@@ -248,7 +248,7 @@ class Lab:
 
     def _check_caches(self, contents: dict[str, bytes]) -> None:
         known = {key_of(Wanted("", name, len(content), _md5(content))): content for name, content in contents.items()}
-        for file in self.service.state_dir.rglob("smk-cache/v1/*.data"):
+        for file in self.service.state_dir.rglob("smk-cache/v1-*/*.data"):
             if file.name.removesuffix(".data") in known:  # of this workdir
                 assert file.read_bytes() == known[file.name.removesuffix(".data")]
 

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from snakemake_executor_azurebatch.node import protocol
+from snakemake_executor_azurebatch.node.cache import BOOT_ID
 from snakemake_executor_azurebatch.node.command import command_environment
 from snakemake_executor_azurebatch.staging.bundle import build_stager, stager_digest
 
@@ -123,6 +125,31 @@ def test_the_first_task_of_a_node_compiles_for_the_others(stager: Path, python: 
     archive.chmod(0o666)  # who has written that?
     assert started(stager, python, tmp_path).stderr == told
     assert compiled_archives(tmp_path) == [archive]
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: bytes(len(data)), lambda data: data[:-1000]])
+def test_a_compiled_archive_that_is_damaged_is_removed(
+    stager: Path, python: str, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    told = "[stage] unknown argument other; known: snakemake\n"
+    started(stager, python, tmp_path)
+    (archive,) = compiled_archives(tmp_path)
+    archive.write_bytes(damage(archive.read_bytes()))
+
+    assert started(stager, python, tmp_path).stderr == told
+    assert compiled_archives(tmp_path) == []
+    assert started(stager, python, tmp_path).stderr == told
+    assert compiled_archives(tmp_path) == [archive]
+
+
+@pytest.mark.skipif(not Path(BOOT_ID).exists(), reason="the kernel gives its boots no names")
+def test_a_compiled_archive_of_another_boot_is_not_used(stager: Path, tmp_path: Path) -> None:
+    started(stager, sys.executable, tmp_path)
+    (archive,) = compiled_archives(tmp_path)
+    other = archive.with_name(archive.name.replace(Path(BOOT_ID).read_text().strip(), "another"))
+    archive.rename(other)
+    started(stager, sys.executable, tmp_path)
+    assert compiled_archives(tmp_path) == [archive] != [other]
 
 
 def test_a_shared_folder_that_cannot_be_written_is_no_trouble(stager: Path, tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import ContainerClient
 
+from snakemake_executor_azurebatch.node import cache as cache_module
 from snakemake_executor_azurebatch.node import protocol
-from snakemake_executor_azurebatch.node.cache import open_cache
+from snakemake_executor_azurebatch.node.cache import cache_folder, open_cache
+from snakemake_executor_azurebatch.node.download import Wanted
 from snakemake_executor_azurebatch.node.limits import MIB, STAGED_NS
 
 from .forwarder import Forwarder, forwarding
-from .harness import WORKDIR, Site, products
+from .harness import WORKDIR, Site, md5_of, products
 
 LARGE = os.urandom(3 * MIB)
 
@@ -26,7 +28,7 @@ def cache(site: Site, tmp_path: Path) -> Path:
     shared = tmp_path / "shared"
     shared.mkdir()
     site.extra_environment["AZ_BATCH_NODE_SHARED_DIR"] = str(shared)
-    return shared / "smk-cache" / "v1"
+    return Path(cache_folder(str(shared)))
 
 
 @pytest.fixture
@@ -239,3 +241,27 @@ def test_no_cache_where_there_is_to_be_none(tmp_path: Path) -> None:
 
     assert open_cache(environ, protocol.CacheLimits(max_bytes=0), threading.Event()) is None
     assert open_cache(environ, protocol.CacheLimits(max_bytes=1), threading.Event()) is not None
+
+
+def test_nothing_of_another_boot_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr(cache_module, "BOOT_ID", str(boot))
+    data, environ = b"content", {"AZ_BATCH_NODE_SHARED_DIR": str(tmp_path)}
+    wanted = Wanted("in", "blob", len(data), md5_of(data))
+
+    def content(boot_id: str) -> tuple[bool, bytes]:
+        boot.write_text(boot_id + "\n")
+        cache = open_cache(environ, protocol.CacheLimits(min_free_bytes=0), threading.Event())
+        assert cache is not None
+        with cache.entry(wanted, 0o644, lambda path: bool(Path(path).write_bytes(data)), must=True) as entry:
+            return entry.hit, Path(entry.path).read_bytes()
+
+    assert [content("first"), content("first")] == [(False, data), (True, data)]
+    (file,) = tmp_path.glob("smk-cache/v1-first/*.data")
+    file.chmod(0o644)
+    file.write_bytes(bytes(len(data)))  # as a file system may have it after a reset
+    os.utime(file, ns=(STAGED_NS, STAGED_NS))
+
+    assert content("second") == (False, data)
+
+    assert [path.name for path in tmp_path.glob("smk-cache/v1-*")] == ["v1-second"]

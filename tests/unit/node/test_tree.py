@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_azurebatch.node import protocol
+from snakemake_executor_azurebatch.node.cache import cache_folder
 from snakemake_executor_azurebatch.node.protocol import CacheLimits, Sources
 
 from .harness import WORKDIR, Site, products
@@ -37,7 +38,7 @@ def sources(site: Site, shared: Path) -> Sources:
 
 
 def tree(shared: Path) -> Path:
-    (found,) = shared.glob("smk-cache/v1/*.tree")
+    (found,) = shared.glob("smk-cache/v1-*/*.tree")
     return found
 
 
@@ -94,8 +95,8 @@ def test_a_tree_goes_with_its_archive(site: Site, sources: Sources, shared: Path
     site.run(sources=sources)
     other = site.another("t2")
     assert other.run(inputs=[site.file("a", b"x" * 1000)], cache=CacheLimits(max_bytes=1000)).exit_code == 0
-    assert list(shared.glob("smk-cache/v1/*.tree")) == []
-    assert len(list(shared.glob("smk-cache/v1/*.data"))) == 1
+    assert list(shared.glob("smk-cache/v1-*/*.tree")) == []
+    assert len(list(shared.glob("smk-cache/v1-*/*.data"))) == 1
 
 
 def test_a_broken_archive_is_told(site: Site, shared: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_broken_archive_is_told(site: Site, shared: Path) -> None:
     result = site.run(sources=Sources(item.blob, item.size_bytes, item.md5))
     assert result.exit_code == protocol.EXIT_STAGE_IN
     assert (site.record().error_message or "").startswith("sources: not a readable archive")
-    assert not any(path.suffix == ".tree" for path in (shared / "smk-cache" / "v1").iterdir())
+    assert not any(path.suffix == ".tree" for path in Path(cache_folder(str(shared))).iterdir())
 
 
 def test_16_tasks_at_once_make_one_tree(site: Site, sources: Sources, shared: Path) -> None:

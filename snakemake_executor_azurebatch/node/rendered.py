@@ -35,10 +35,13 @@ class Repetition(NamedTuple):
 def prepare(manifest: Manifest, workspace: Workspace) -> str:
     """Remove what the command is to make anew, make its folders. Returns where it runs. Raises StageError, OSError."""
     given = {item.path for item in manifest.inputs}
-    for product in [*manifest.outputs, *manifest.logs]:
+    products = [*manifest.outputs, *manifest.logs]
+    for product in products:
         place = workspace.locate(product.path)
         if product.path not in given and workspace.owns(place) and os.path.lexists(place):
             _remove(place, product)
+    for product in products:  # after all removals: one may lie in the folder of another
+        workspace.make_folder(os.path.dirname(workspace.locate(product.path)))
     folder = workspace.locate(manifest.command.folder)
     workspace.make_folder(folder)
     if manifest.command.tmpdir:

@@ -42,15 +42,20 @@ def bring_back(
 ) -> list[Path]:
     """Bring every wanted output that the record names to its place below ``workdir``; returns the places.
 
-    Everything is fetched and verified under temporary names first. Then all get one modification time: now, or
-    ``newest_input_ns`` (nanoseconds since 1970) where an input is from the future. Old outputs are replaced,
-    write-protected ones and whole folders too. Raises StagingError naming every output that is missing from
-    the record or could not be brought, or ServiceError.
+    Everything is fetched and verified under temporary names first; what lies in a folder that is brought comes with
+    it. Then all get one modification time: now, or ``newest_input_ns`` (nanoseconds since 1970) where an input is
+    from the future. Old outputs are replaced, write-protected ones and whole folders too. Raises StagingError naming
+    every output that is missing from the record or could not be brought, or ServiceError.
     """
     chosen = _chosen(record, wanted)
+    places = [workdir / stored.path for stored in chosen]
+    folders = {target for stored, target in zip(chosen, places, strict=True) if stored.kind == DIRECTORY}
     with _placing(workdir):
-        targets = [workdir / stored.path for stored in chosen]
-        moves = [(stored, place.beside(target), target) for stored, target in zip(chosen, targets, strict=True)]
+        moves = [
+            (stored, place.beside(target), target)
+            for stored, target in zip(chosen, places, strict=True)
+            if folders.isdisjoint(target.parents)
+        ]
     placed = 0
     try:
         with _pool(pool) as workers:
@@ -71,7 +76,7 @@ def bring_back(
     finally:
         for _, temporary, _ in moves[placed:]:
             place.discard(temporary)
-    return [target for _, _, target in moves]
+    return places
 
 
 def bring_back_logs(
@@ -85,12 +90,16 @@ def bring_back_logs(
 ) -> ReturnedLogs:
     """Bring the wanted logs to their places, and stdout and stderr of the task into ``streams_folder``.
 
-    For failed jobs too, and therefore tolerant: what cannot be brought is told in ``problems``, not raised.
+    For failed jobs too, and therefore tolerant: what cannot be brought is told in ``problems``, not raised. A log in
+    a folder that ``bring_back`` has placed came with it, and is left as it is: a new file would make it another folder.
     """
     names = {product.path for product in wanted}
-    logs = [(stored, workdir / stored.path) for stored in record.logs if stored.path in names]
+    folders = {workdir / stored.path for stored in record.outputs if stored.kind == DIRECTORY}
+    found = [(stored, workdir / stored.path) for stored in record.logs if stored.path in names]
+    came = {target for _, target in found if not folders.isdisjoint(target.parents) and target.exists()}
+    logs = [move for move in found if move[1] not in came]
     streams = [(stored, streams_folder / Path(stored.path).name) for stored in record.streams if streams_folder]
-    returned = ReturnedLogs()
+    returned = ReturnedLogs(sorted(came))
     with _pool(pool) as workers:
         begun = [(workers.submit(store.download, *move), move[1], returned.logs) for move in logs]
         begun += [(workers.submit(store.download, *move), move[1], returned.streams) for move in streams]

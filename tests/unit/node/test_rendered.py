@@ -88,6 +88,20 @@ def test_old_outputs_are_gone_but_for_those_that_are_updated(site: Site) -> None
     assert site.outputs()["db"] == b"given\nnew\n"
 
 
+def test_products_in_the_folder_of_another(site: Site) -> None:
+    manifest = rendered(
+        site,
+        "echo told > d/sub/l; echo x > d/x",
+        [Product("d", DIRECTORY), Product("d/x")],
+        logs=[Product("d/sub/l", optional=True)],
+    )
+
+    result = site.finish(site.start(manifest))
+
+    assert result.exit_code == 0, result.stderr
+    assert site.outputs()["d/x"] == b"x\n"
+
+
 def test_a_failed_command_touches_nothing_but_logs(site: Site) -> None:
     manifest = rendered(site, "exit 7", [Product("t", touch=True)], logs=[Product("l", optional=True)])
 

@@ -141,6 +141,26 @@ def test_whatever_was_there_is_replaced(store: BlobStore, node: Node, workdir: P
     assert not list(workdir.rglob(f"{place.TEMPORARY_PREFIX}*"))
 
 
+def test_what_lies_in_a_folder_comes_with_it(
+    store: BlobStore, node: Node, index: Index, transfers: Transfers, workdir: Path
+) -> None:
+    (workdir / "d").mkdir()
+    (workdir / "d" / "old").touch()
+    inside = [(member("l"), b"log"), (member("sub", tarfile.DIRTYPE, mode=0o755), b""), (member("sub/x"), b"x")]
+    outputs = [node.leaves("d/sub/x", b"x"), node.leaves("d", tar_of(*inside), DIRECTORY, 0o755)]
+    made = record(*outputs, logs=[node.leaves("d/l", b"log")])
+
+    placed = bring_back(store, made, workdir, wanted=[Product(file.path, file.kind) for file in outputs])
+    learn_outputs(index, made, workdir, placed)
+    returned = bring_back_logs(store, made, workdir, wanted=[Product("d/l", optional=True)])
+
+    assert placed == [workdir / "d/sub/x", workdir / "d"]
+    assert returned.logs == [workdir / "d/l"]
+    assert files_below(workdir) == {"d/l", "d/sub/x", f"d/{TIMESTAMP_FILE}"}
+    up = transfers.upload_missing([wanted(workdir, "d"), wanted(workdir, "d/sub/x")])
+    assert {up["d"].blob, up["d/sub/x"].blob} == {file.blob for file in outputs}, "both are known"
+
+
 def test_logs_are_brought_as_far_as_they_can_be(store: BlobStore, node: Node, workdir: Path) -> None:
     logs = [node.leaves("logs/a.log", b"a"), StoredFile("logs/lost.log", "tasks/t1/lost", 1, "0" * 32)]
     streams = [node.leaves("../stdout.txt", b"out"), node.leaves("stderr.txt", b"err")]

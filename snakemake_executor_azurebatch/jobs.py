@@ -274,16 +274,21 @@ def _names(files: Files) -> dict[str, list[int | None]]:
     return {name: [start, end] for name, (start, end) in files._get_names()}  # noqa: SLF001 (there is no public one)
 
 
-def _literals(values: Iterable[Any]) -> list[str] | None:
-    """The params as Python literals; None where one is not a literal, or is only known on the node."""
-    literals = []
-    for value in values:
-        text = repr(value)
-        try:
-            same = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
-        if same != value or "<TBD>" in text:
-            return None
-        literals.append(text)
-    return literals
+def _literals(values: Iterable[Any]) -> list[str | None]:
+    """The params as Python literals; None for one that is not a literal, or is only known on the node."""
+    return [_literal(value) for value in values]
+
+
+def _literal(value: Any) -> str | None:  # noqa: ANN401
+    text = repr(value)
+    try:
+        tree = ast.parse(text, mode="eval")
+        same = ast.literal_eval(tree)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if same != value or "<TBD>" in text:
+        return None
+    sets = [node for node in ast.walk(tree) if isinstance(node, ast.Set)]
+    for node in sets:  # their order is another one in each process, and the text is a part of the job's fingerprint
+        node.elts.sort(key=ast.unparse)
+    return ast.unparse(tree) if sets else text

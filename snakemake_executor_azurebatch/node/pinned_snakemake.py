@@ -8,7 +8,7 @@ The file that SMK_STAGE_PINS names holds one pin per job of the call:
 
     {"rule", "wildcards", "input": [path] or null, "names": {name: [start, end or null]},
      "storage": {path: [name of the provider, query, whether it is retrieved]},
-     "params": [repr] or null, "param_names": {...}, "output": [path]}
+     "params": [repr or null], "param_names": {...}, "output": [path]}
 
 ``null`` means: evaluated here as usual (pipes, sources; values that are no literals). ``path`` of something in storage
 is that of its local copy.
@@ -100,9 +100,9 @@ def _pin_rules(pins: Pins) -> None:
 
     def expand_params(self: Any, wildcards: Any, *args: Any, **kwargs: Any) -> Tuple[Any, Any]:
         pin = pins.get(_key(self.name, dict(wildcards)))
-        if pin is None or pin["params"] is None:
+        if pin is None:
             return tuple(evaluate_params(self, wildcards, *args, **kwargs))
-        return _pinned_params(pin)
+        return _pinned_params(pin, lambda: evaluate_params(self, wildcards, *args, **kwargs)[0])
 
     def expand_output(self: Any, wildcards: Any) -> Tuple[Any, Any]:
         output, mapping = evaluate_output(self, wildcards)
@@ -139,12 +139,14 @@ def _in_storage(rule: Any, stored: List[Any]) -> Any:
     return registry._storage_object(query, provider=provider, retrieve=retrieve)  # noqa: SLF001 (there is no public one)
 
 
-def _pinned_params(pin: Dict[str, Any]) -> Tuple[Any, Any]:
+def _pinned_params(pin: Dict[str, Any], evaluate: Callable[[], Any]) -> Tuple[Any, Any]:
+    """The pin's values, and evaluated ones where it has none."""
     from snakemake.rules import Params
 
-    params = Params()
-    for value in pin["params"]:
-        params.append(ast.literal_eval(value))
+    params, pinned = Params(), pin["params"]
+    here = evaluate() if None in pinned else pinned
+    for value, evaluated in zip(pinned, here):
+        params.append(evaluated if value is None else ast.literal_eval(value))
     for name, (start, end) in pin["param_names"].items():
         params._set_name(name, start, end=end)  # noqa: SLF001 (the only way to name a slice)
     return params, list(params)

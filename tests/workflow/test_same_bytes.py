@@ -55,6 +55,23 @@ rule all:
     shell: "cat {input} {input.extra} > {output}; echo {params.amount} {params.there} {params.nested} >> {output}"
 """
 
+#: Values that can be told to a node, beside one that cannot.
+MIXED = """
+import os
+from pathlib import Path
+
+rule all:
+    output: "all.txt"
+    params:
+        Path("a") / "b",
+        there=lambda w: os.path.exists("undeclared.txt"),
+        own=lambda w: Path("c"),
+        words=lambda w: {"one", "two", "three", "four"},
+    run:
+        with open(output[0], "w") as stream:
+            print(params[0], params.there, params.own, sorted(params.words), file=stream)
+"""
+
 
 def both_ways(workdir, *files):
     """Run on the local service and locally; the bytes of ``files`` for both."""
@@ -102,3 +119,14 @@ def test_functions_that_look_at_files_which_are_not_staged(workdir):
 
     assert batch == local
     assert "3 True" in batch[0]
+
+
+def test_a_value_that_cannot_be_told_leaves_the_others_as_they_are(workdir):
+    workdir.write("undeclared.txt", "")
+    workdir.write("Snakefile", MIXED)
+
+    workdir.run().must_succeed()  # Snakemake itself takes the set for another one each time (seen with 9.27.1)
+
+    assert workdir.read("all.txt") == "a/b True c ['four', 'one', 'three', 'two']\n"
+    (manifest,) = workdir.manifests()
+    assert manifest.command.pins[0]["params"] == [None, "True", None, "{'four', 'one', 'three', 'two'}"]

@@ -16,6 +16,7 @@ from snakemake_executor_azurebatch.options import read_options
 from snakemake_executor_azurebatch.parse_reads import PARSE_READS
 from snakemake_executor_azurebatch.pools.config import Pools, read_pools
 from snakemake_executor_azurebatch.remote_call import RemoteCall
+from snakemake_executor_azurebatch.rendering import source_caches
 from snakemake_executor_azurebatch.run.confinement import why_confined, why_pool_confined
 from snakemake_executor_azurebatch.storage import Providers
 from snakemake_executor_azurebatch.versions import why_too_old
@@ -44,7 +45,7 @@ class Decisions:
         self.start_folder = Path(workflow.workdir_init)
         self.pools = self._read_pools(say)
         self.providers = Providers(workflow)
-        self.reader = Reader(self.start_folder, self._why_confined, self.providers)
+        self.reader = Reader(self.start_folder, self._why_confined, self.providers, source_caches(workflow))
         self.call = RemoteCall(workflow, self.start_folder)
         self.ways = Ways(workflow, self.options.ways, self.providers.is_staged)
         self._confinement: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,19 @@ class Reader:
     """Reads jobs of one workflow, started in ``start_folder``.
 
     ``why_confined`` is asked once a job has a product outside of that: why none can be there, or nothing.
+    ``only_here`` are folders that no node has: values with such a path are for the node to work out.
     """
 
-    def __init__(self, start_folder: Path, why_confined: Callable[[], str], providers: Providers) -> None:
+    def __init__(
+        self,
+        start_folder: Path,
+        why_confined: Callable[[], str],
+        providers: Providers,
+        only_here: Collection[str],
+    ) -> None:
         self._start = start_folder
         self._providers = providers
+        self._only_here = only_here
         self._why_confined = why_confined
         self._here = Path.cwd()
         self._place = functools.lru_cache(1000)(self._placed)  # each file of a job is asked for several times
@@ -226,7 +234,7 @@ class Reader:
                 str(f): [self._providers.name_of(f), str(f.storage_object.query), bool(f.storage_object.retrieve)]
                 for f in stored
             },
-            "params": _literals(job.params),
+            "params": [_literal(value, self._only_here) for value in job.params],
             "param_names": _names(job.params),
             "output": [str(f) for f in job.output],
         }
@@ -274,19 +282,15 @@ def _names(files: Files) -> dict[str, list[int | None]]:
     return {name: [start, end] for name, (start, end) in files._get_names()}  # noqa: SLF001 (there is no public one)
 
 
-def _literals(values: Iterable[Any]) -> list[str | None]:
-    """The params as Python literals; None for one that is not a literal, or is only known on the node."""
-    return [_literal(value) for value in values]
-
-
-def _literal(value: Any) -> str | None:  # noqa: ANN401
+def _literal(value: Any, only_here: Collection[str]) -> str | None:  # noqa: ANN401
+    """A value as a Python literal; None where it is not a literal, or is only known on the node."""
     text = repr(value)
     try:
         tree = ast.parse(text, mode="eval")
         same = ast.literal_eval(tree)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    if same != value or "<TBD>" in text:
+    if same != value or "<TBD>" in text or any(repr(folder)[1:-1] in text for folder in only_here):
         return None
     sets = [node for node in ast.walk(tree) if isinstance(node, ast.Set)]
     for node in sets:  # their order is another one in each process, and the text is a part of the job's fingerprint

@@ -116,8 +116,12 @@ def render(job: Job, workflow: Workflow) -> Rendered:
 
 def uses_source_cache(rendered: Rendered, workflow: Workflow) -> bool:
     """Whether a command names a file that only this process's copy of remote and relative sources holds."""
-    caches = {str(workflow.sourcecache.runtime_cache_path), str(workflow.sourcecache.cache_path)}
-    return any(cache in text for text in rendered.texts for cache in caches)
+    return any(cache in text for text in rendered.texts for cache in source_caches(workflow))
+
+
+def source_caches(workflow: Workflow) -> set[str]:
+    """The folders that ``workflow.source_path`` leads to: this machine's, and one of them of this process alone."""
+    return {str(workflow.sourcecache.runtime_cache_path), str(workflow.sourcecache.cache_path)}
 
 
 def _text(job: Job, resources: Any, params: Any, iteration: int | None, workflow: Workflow) -> str:  # noqa: ANN401

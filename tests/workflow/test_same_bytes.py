@@ -72,6 +72,21 @@ rule all:
             print(params[0], params.there, params.own, sorted(params.words), file=stream)
 """
 
+#: What ``source_path`` gives is a file of this machine, and another one in each run.
+SOURCED = """
+import os
+
+rule all:
+    output: "all.txt"
+    params:
+        helper=workflow.source_path("scripts/helper.txt"),
+        folder=lambda w: [os.path.dirname(workflow.source_path("scripts/helper.txt"))],
+        there=lambda w: os.path.exists("undeclared.txt"),
+    run:
+        with open(params.helper) as source, open(output[0], "w") as target:
+            print(source.read(), os.listdir(params.folder[0]), params.there, file=target)
+"""
+
 
 def both_ways(workdir, *files):
     """Run on the local service and locally; the bytes of ``files`` for both."""
@@ -130,3 +145,15 @@ def test_a_value_that_cannot_be_told_leaves_the_others_as_they_are(workdir):
     assert workdir.read("all.txt") == "a/b True c ['four', 'one', 'three', 'two']\n"
     (manifest,) = workdir.manifests()
     assert manifest.command.pins[0]["params"] == [None, "True", None, "{'four', 'one', 'three', 'two'}"]
+
+
+def test_a_source_file_in_params_is_that_of_the_node(workdir):
+    workdir.write("undeclared.txt", "")
+    workdir.write("scripts/helper.txt", "help")
+    workdir.write("Snakefile", SOURCED)
+
+    workdir.run("--azurebatch-extra-files", "scripts").must_succeed()
+
+    assert workdir.read("all.txt") == "help ['helper.txt'] True\n"
+    (manifest,) = workdir.manifests()
+    assert manifest.command.pins[0]["params"] == [None, None, "True"]

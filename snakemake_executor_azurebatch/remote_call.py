@@ -19,6 +19,7 @@ from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import Job
 from snakemake_executor_azurebatch.node import protocol
 from snakemake_executor_azurebatch.parse_reads import PARSE_READS
+from snakemake_executor_azurebatch.staging.archive import is_never_source
 from snakemake_executor_azurebatch.storage import Providers
 
 #: Snakemake's Workflow: more of it is used than its interface names.
@@ -107,8 +108,7 @@ class RemoteCall:
         if missing:
             raise StagingError(f"--azurebatch-extra-files: {', '.join(missing)}: not found in {self._start}")
         made = self._made()
-        found = {Path.cwd() / path for path in self._workflow.dag.get_sources()}
-        found = {path for path in found if not _is_in(path, made)} | self._parsed()
+        found = {path for path in self._listed() if not _is_in(path, made)} | self._parsed()
         found.update(self._start / path for path in extra)
         found.update(self._scripts())
         found.update(self._wrappers())
@@ -130,6 +130,17 @@ class RemoteCall:
             for source in sources
             if isinstance(source, LocalGitFile)
         ]
+
+    def _listed(self) -> set[Path]:
+        """What Snakemake names as sources: all below the folders of scripts, and what git tracks.
+
+        Of a link to a folder that is such a file, what leads to other sources: there may be data behind it.
+        """
+        names = {os.path.relpath(path, self._start) for path in self._workflow.dag.get_sources()}
+        found = {Path(os.path.normpath(self._start / name)) for name in names if not is_never_source(Path(name).parts)}
+        links = {path for path in found if path.is_symlink() and path.is_dir()}
+        real = {path.parent.resolve() / path.name for path in found - links} if links else set()
+        return (found - links).union(*(_through(link, real) for link in links))
 
     def _scripts(self) -> Iterator[Path]:
         """Scripts whose names hold wildcards: only the job knows them."""
@@ -183,6 +194,12 @@ def _is_in(path: Path, made: set[str]) -> bool:
     """Whether a file is one of these, or lies below one."""
     path = Path(os.path.normpath(path))
     return not made.isdisjoint(map(str, (path, *path.parents)))
+
+
+def _through(link: Path, files: set[Path]) -> Iterator[Path]:
+    """These files, as far as they are in the folder that the link leads to, by their names through the link."""
+    folder = link.resolve()
+    yield from (link / file.relative_to(folder) for file in files if file.is_relative_to(folder))
 
 
 def _beside_environments(files: Iterable[Path]) -> list[Path]:

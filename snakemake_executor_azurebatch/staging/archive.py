@@ -8,17 +8,24 @@ import io
 import os
 import stat
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.node.protocol import Sources
 from snakemake_executor_azurebatch.staging import digests, tarball
+from snakemake_executor_azurebatch.staging.place import TEMPORARY_PREFIX
+from snakemake_executor_azurebatch.staging.progress import amount
 from snakemake_executor_azurebatch.staging.store import BlobStore
 
-#: Never sources, wherever they turn up.
-LEFT_OUT = frozenset({".git", ".snakemake", "__pycache__"})
+#: Never sources, wherever they turn up: secrets may be in them, and they change with each run.
+LEFT_OUT = frozenset({".git", ".hg", ".svn", ".snakemake", "__pycache__", ".ipynb_checkpoints"})
+
+#: More is data, which each job would have to fetch and unpack.
+MAX_BYTES = 500 << 20
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,17 @@ class SourceArchive:
 def build_archive(files: Iterable[Path], base: Path | None = None) -> SourceArchive:
     """Pack files and folders (relative ones: to ``base``, else to the current folder); missing ones are skipped.
 
-    Links are followed. Raises StagingError naming a file that cannot be read.
+    Links are followed. What vanishes meanwhile is missing, too. Raises StagingError naming a file that cannot be read,
+    or the folder with most of it where there is more than MAX_BYTES.
     """
+    members = sorted(_members(files, base or Path.cwd()))
+    _refuse_data(members)
     packed, name = io.BytesIO(), hashlib.sha256()
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=packed, mtime=0) as squeezed,
         tarfile.open(fileobj=squeezed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for path in sorted(_members(files, base or Path.cwd())):
+        for path in members:
             _add(archive, name, path)
     data = packed.getvalue()
     content = digests.of_pieces([data])
@@ -69,6 +79,30 @@ def stage_sources(store: BlobStore, archive: SourceArchive) -> Sources:
     return Sources(blob, archive.size_bytes, archive.md5)
 
 
+def is_never_source(names: Iterable[str]) -> bool:
+    """Whether one of the names on the way to a file says that it is no source."""
+    return any(name in LEFT_OUT or name.startswith(TEMPORARY_PREFIX) for name in names)
+
+
+def _refuse_data(paths: Iterable[str]) -> None:
+    """Before anything is read: it would fill the memory."""
+    below: Counter[str] = Counter()
+    for path in paths:
+        with suppress(OSError):
+            size_bytes = Path(path).stat().st_size
+            below.update(dict.fromkeys(map(str, Path(path).parents), size_bytes))
+    total_bytes = below["/"]
+    if total_bytes <= MAX_BYTES:
+        return
+    folder = max((folder for folder, size_bytes in below.items() if 2 * size_bytes > total_bytes), key=len)
+    raise StagingError(
+        f"the workflow's sources have {amount(total_bytes)}, {amount(below[folder])} of it in {folder}; no more than "
+        f"{amount(MAX_BYTES)} go with each job. Sources are all files in the folders of the scripts and below, what "
+        "git tracks here, and --azurebatch-extra-files. Keep scripts in a folder without data (scripts/), and give "
+        "data to rules as input."
+    )
+
+
 def _members(files: Iterable[Path], base: Path) -> set[str]:
     found: set[str] = set()
     for given in files:
@@ -83,8 +117,12 @@ def _inside(folder: str, seen: set[str]) -> Iterator[str]:
     if real in seen:
         return
     seen.add(real)
-    for item in os.scandir(folder):
-        if item.name in LEFT_OUT:
+    try:
+        items = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for item in items:
+        if is_never_source([item.name]):
             continue
         if item.is_dir():
             yield from _inside(item.path, seen)
@@ -96,6 +134,8 @@ def _add(archive: tarfile.TarFile, name: hashlib._Hash, path: str) -> None:
     try:
         mode = stat.S_IMODE(Path(path).stat().st_mode) & 0o777
         data = Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError as error:
         raise StagingError(f"source file {path} cannot be read: {error.strerror}") from error
     info = tarball.member(path.lstrip("/"), mode)

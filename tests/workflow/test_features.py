@@ -1,7 +1,10 @@
 """Snakemake's features that touch files: what comes back, as what, and that a second run finds nothing to do."""
 
+import io
 import os
 import stat
+import tarfile
+from pathlib import Path
 
 BASIC = """
 configfile: "config/config.yaml"
@@ -170,3 +173,20 @@ def test_a_workdir_directive_and_a_directory_option(workdir):
     workdir.write("run/x/in.txt", "there\n")
     workdir.run("--directory", "run").must_succeed()
     assert workdir.read("run/b.txt") == "there\n"
+
+
+def test_a_script_beside_the_snakefile_takes_no_secrets_along(workdir):
+    workdir.write("Snakefile", 'rule a:\n    output: "a.txt"\n    script: "a.py"\n')
+    workdir.write("a.py", 'open(snakemake.output[0], "w").write("a")')
+    workdir.write(".git/config", "token")
+    run = type(workdir)(workdir.path / "run", workdir.service)
+    run.path.mkdir()
+
+    for arguments in ((), ("--forceall",)):  # the first run has left its state, and a result
+        run.run("-s", "../Snakefile", *arguments).must_succeed()
+
+    (sources,) = run.blobs("sources/")
+    with tarfile.open(fileobj=io.BytesIO(run.content(sources))) as archive:
+        names = {Path("/", name).relative_to(workdir.path) for name in archive.getnames()}
+    assert {str(name) for name in names} == {"Snakefile", "a.py"}
+    assert run.read("a.txt") == "a"

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.node.protocol import Sources
+from snakemake_executor_azurebatch.staging import archive as archives
 from snakemake_executor_azurebatch.staging.archive import SourceArchive, build_archive, stage_sources
+from snakemake_executor_azurebatch.staging.place import beside
 from snakemake_executor_azurebatch.staging.store import BlobStore
 
 
@@ -52,6 +55,37 @@ def test_members_are_absolute_paths_with_content(project: Path) -> None:
 def test_a_folder_is_walked_without_what_is_never_source(project: Path) -> None:
     members = contents(build_archive([project / "scripts"]))
     assert {name.rpartition("/")[2] for name in members} == {"a.py", "tool", "Snakefile", "linked.smk"}
+
+
+def test_files_that_are_on_their_way_here_are_no_sources(project: Path) -> None:
+    beside(project / "scripts" / "deep" / "result").touch()
+
+    assert {Path(name).name for name in contents(build_archive([project / "scripts/deep"]))} == {"tool"}
+
+
+def test_a_file_that_vanishes_meanwhile_is_left_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, read = project / "scripts" / "deep" / "tool", Path.read_bytes
+
+    def vanishing(path: Path) -> bytes:
+        gone.unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", vanishing)
+    archive = build_archive([project / "Snakefile", project / "scripts"])
+    assert archive.sha256 == build_archive([project / "Snakefile", project / "scripts"]).sha256
+    assert str(gone).lstrip("/") not in contents(archive)
+
+
+def test_data_among_the_sources_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_BYTES", 1 << 20)
+    for name, size_bytes in (("data/a/1", 600_000), ("data/b/2", 600_000), ("results/3", 500_000)):
+        (project / name).parent.mkdir(parents=True)
+        (project / name).write_bytes(bytes(size_bytes))
+
+    with pytest.raises(StagingError) as caught:
+        build_archive([project])
+    assert f"have 1.6 MiB, 1.1 MiB of it in {project}/data; no more than 1.0 MiB" in str(caught.value)
+    assert build_archive([project / "data/a"]).size_bytes < 1 << 20
 
 
 def test_the_name_depends_on_paths_contents_and_modes_only(project: Path) -> None:

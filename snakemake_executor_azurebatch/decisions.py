@@ -46,7 +46,7 @@ class Decisions:
         self.pools = self._read_pools(say)
         self.providers = Providers(workflow)
         self.reader = Reader(self.start_folder, self._why_confined, self.providers, source_caches(workflow))
-        self.call = RemoteCall(workflow, self.start_folder)
+        self.call = RemoteCall(workflow, self.start_folder, say)
         self.ways = Ways(workflow, self.options.ways, self.providers.is_staged)
         self._confinement: str | None = None
 

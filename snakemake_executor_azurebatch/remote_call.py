@@ -7,14 +7,16 @@ and flags that make the start lean.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_azurebatch import git_files
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import Job
 from snakemake_executor_azurebatch.node import protocol
@@ -38,9 +40,10 @@ class RemoteCall:
     #: What the controller prints already.
     QUIET = "--quiet progress rules host"
 
-    def __init__(self, workflow: Workflow, start_folder: Path) -> None:
+    def __init__(self, workflow: Workflow, start_folder: Path, say: Callable[[str], None]) -> None:
         self._workflow = workflow
         self._start = start_folder
+        self._say = functools.cache(say)  # once: sources are asked for again where a checkpoint has changed the jobs
         self._config_args = [str(entry) for entry in workflow.config_settings.config_args or ()]
 
     @property
@@ -136,7 +139,9 @@ class RemoteCall:
 
         Of a link to a folder that is such a file, what leads to other sources: there may be data behind it.
         """
-        names = {os.path.relpath(path, self._start) for path in self._workflow.dag.get_sources()}
+        with git_files.unasked():
+            listed = self._workflow.dag.get_sources() | git_files.tracked(self._say)
+        names = {os.path.relpath(path, self._start) for path in listed}
         found = {Path(os.path.normpath(self._start / name)) for name in names if not is_never_source(Path(name).parts)}
         links = {path for path in found if path.is_symlink() and path.is_dir()}
         real = {path.parent.resolve() / path.name for path in found - links} if links else set()

@@ -22,6 +22,7 @@ USED = {
     "execution_settings executor_settings main_snakefile output_file_cache output_settings overwrite_configfiles "
     "overwrite_workdir persistence remote_execution_settings rules runtime_paths sourcecache storage_provider_settings "
     "storage_registry storage_settings workdir_init workflow_settings",
+    "snakemake.dag:subprocess": "check_output",
     "snakemake.dag:DAG": "get_sources get_unneeded_temp_files jobs needrun_jobs",
     "snakemake.persistence:PersistenceBase": "backup_output cleanup_backup restore_output",
     "snakemake.jobs:Job": f"{JOBS} {SINGLE_JOBS} protected_output storage_output wildcards",

@@ -110,7 +110,7 @@ def test_results_of_the_workflow_are_no_sources(heard, tmp_path, monkeypatch):
         dag=SimpleNamespace(jobs=[job], get_sources=lambda: {"Snakefile", "tracked.py", *results}),
     )
 
-    sources = RemoteCall(workflow, tmp_path).sources([])
+    sources = RemoteCall(workflow, tmp_path, print).sources([])
 
     parsed = {tmp_path / "Snakefile", tmp_path / "made.yaml"}
     assert set(sources) == {sheet, tmp_path / "tracked.py"} | parsed, "without configuration no node could parse it"

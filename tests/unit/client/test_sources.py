@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ def write(path: Path, text: str = "") -> Path:
     return path
 
 
-def call(project: Path, start: Path, script: str | None = None) -> RemoteCall:
+def call(project: Path, start: Path, script: str | None = None, say: Callable[[str], None] = pytest.fail) -> RemoteCall:
     """Of a workflow in ``project`` that has one rule, with this script."""
     rule = SimpleNamespace(script=script, notebook=None, wrapper=None, basedir=LocalSourceFile(str(project)))
     workflow = SimpleNamespace(
@@ -39,7 +40,7 @@ def call(project: Path, start: Path, script: str | None = None) -> RemoteCall:
     )
     workflow.dag = SimpleNamespace(workflow=workflow, jobs=[])
     workflow.dag.get_sources = lambda: DAG.get_sources(workflow.dag)
-    return RemoteCall(workflow, start)
+    return RemoteCall(workflow, start, say)
 
 
 def sources(project: Path, start: Path, script: str | None = None) -> set[str]:
@@ -82,3 +83,50 @@ def test_a_link_to_a_folder_brings_sources_and_no_data(project: Path, monkeypatc
     monkeypatch.chdir(project)
 
     assert sources(project, project) == {"Snakefile", "shared/tool.py", "tools/tool.py"}
+
+
+def test_names_are_those_that_git_tracks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"scripts/größe.R", 'a "b"\n\\c', os.fsdecode(b"latin-\xe9")}
+    for name in names:
+        write(project / name)
+    git(project, "add", ".")
+    monkeypatch.chdir(project)
+
+    assert sources(project, project) == {"Snakefile", *names}
+
+
+def test_without_git(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project / "scripts" / "a.py")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(project)
+    said: list[str] = []
+    asked = call(project, project, "scripts/a.py", said.append)
+
+    for _ in range(2):
+        assert asked.sources([]) == [project / "Snakefile", project / "scripts/a.py"]
+    assert said == ["What git tracks does not go to the nodes: git cannot be started (No such file or directory)."]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("not a git repository (or any of the parent directories): .git", []),
+        (
+            "detected dubious ownership",
+            ["What git tracks does not go to the nodes: fatal: detected dubious ownership"],
+        ),
+    ],
+)
+def test_git_that_tells_nothing_is_understood_in_any_language(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, told: list[str]
+) -> None:
+    """It speaks English if it is asked to."""
+    text = f"#!/bin/sh\n[ \"$LC_ALL\" = C ] && echo 'fatal: {reason}' >&2 || echo 'Schwerwiegend' >&2\nexit 128\n"
+    write(tmp_path / "bin" / "git", text).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.chdir(project)
+    said: list[str] = []
+
+    assert call(project, project, say=said.append).sources([]) == [project / "Snakefile"]
+    assert said == told

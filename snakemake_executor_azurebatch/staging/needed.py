@@ -19,6 +19,10 @@ NAMED_AT_MOST = 20
 _SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
+class Changed(StagingError):
+    """An input did not stay as it was while it was read. Another look may do: a hard link, chmod or touch is enough."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An input as it was before it was read. ``mode``: the permission bits that travel; ``at_ns``: when it was seen."""
@@ -84,9 +88,9 @@ def _inside(want: NeededFile, error: OSError) -> str:
     return f" ({os.fsdecode(error.filename)})"
 
 
-def changed(want: NeededFile) -> StagingError:
+def changed(want: NeededFile) -> Changed:
     """The error for one that did not stay as it was."""
-    return StagingError(f"{what(want)} changed while it was being uploaded; is something still writing it?")
+    return Changed(f"{what(want)} changed while it was being uploaded; is something still writing it?")
 
 
 def listed(problems: list[str]) -> str:

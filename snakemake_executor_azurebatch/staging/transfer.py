@@ -26,7 +26,7 @@ from snakemake_executor_azurebatch.jobs import NeededFile
 from snakemake_executor_azurebatch.node.protocol import DIRECTORY, FILE, InputFile
 from snakemake_executor_azurebatch.staging import digests, needed, place, tarball
 from snakemake_executor_azurebatch.staging.index import BlobRef, Index
-from snakemake_executor_azurebatch.staging.needed import Seen
+from snakemake_executor_azurebatch.staging.needed import Changed, Seen
 from snakemake_executor_azurebatch.staging.packer import SINGLE, Packer, Sent
 from snakemake_executor_azurebatch.staging.plan import input_file
 from snakemake_executor_azurebatch.staging.stamps import Stamp
@@ -35,6 +35,8 @@ from snakemake_executor_azurebatch.staging.store import BlobStore
 #: From here on reading a file once more costs more than sending it twice under two names.
 LARGE_BYTES = 64 << 20
 LARGE = "large/"
+#: How often an input is looked at that changes while it is read.
+LOOKS = 3
 #: As much is read at the end of a run to remember young inputs.
 READ_AGAIN_BYTES = 1 << 30
 
@@ -134,6 +136,18 @@ class Transfers:
             self._under_way.pop(key, None)
 
     def _upload(self, seen: Seen, whole: bool) -> BlobRef:
+        for _ in range(LOOKS - 1):
+            try:
+                return self._upload_as_seen(seen, whole)
+            except Changed:
+                before = seen.stamp
+                with needed.reading(seen.want):
+                    seen = Seen.of(seen.want)
+                if (seen.stamp.inode, seen.stamp.size_bytes) != (before.inode, before.size_bytes):
+                    raise  # it is another content for sure
+        return self._upload_as_seen(seen, whole)
+
+    def _upload_as_seen(self, seen: Seen, whole: bool) -> BlobRef:
         want = seen.want
         blob = self._index.find(str(want.local), seen.stamp)
         if blob is not None and blob.kind == want.kind and (blob.is_whole or not whole):

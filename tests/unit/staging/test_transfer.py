@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     def then_somebody_writes(local: Path) -> object:
         found = real(local)
         with local.open("r+b") as stream:
-            stream.write(b"changed")
+            stream.write(os.urandom(7))
         return found
 
     monkeypatch.setattr(transfer.digests, "of_file", then_somebody_writes)
@@ -200,6 +201,39 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     assert blob_names(store) == []
     monkeypatch.undo()
     assert set(transfers.upload_missing([wanted(workdir, "log.txt")])) == {"log.txt"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.with_name("link").hardlink_to(path),
+        lambda path: path.chmod(0o400),
+        lambda path: os.utime(path, (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_file_that_is_linked_or_touched_while_it_is_read_is_looked_at_again(
+    transfers: Transfers,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    whole: bool,
+) -> None:
+    path = workdir / "reads.fq"
+    path.write_bytes(b"reads")
+    os.utime(path, (2, 2))
+    real, looks = transfer.digests.of_file, []
+
+    def then_somebody_changes(local: Path) -> object:
+        looks.append(local)
+        found = real(local)
+        if len(looks) == 1:
+            change(path)
+        return found
+
+    monkeypatch.setattr(transfer.digests, "of_file", then_somebody_changes)
+    up = transfers.upload_missing([wanted(workdir, "reads.fq")], whole=whole)["reads.fq"]
+    assert (up.size_bytes, up.mode) == (5, path.stat().st_mode & 0o777)
 
 
 def test_block_sizes_have_no_ceiling_at_195_gib() -> None:

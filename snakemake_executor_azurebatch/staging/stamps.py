@@ -45,8 +45,14 @@ class Stamp:
         return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def settled(self, now_ns: int) -> bool:
-        """Whether a later change must show in the stamp: the last one is at least a clock tick ago."""
-        return max(self.mtime_ns, self.ctime_ns) + TICK_NS <= now_ns
+        """Whether a later change must show in the stamp: the last one is at least a clock tick ago.
+
+        A modification time in the future is none that a change has left, but was given: ``ctime`` tells of that, as
+        of any change of content (source: POSIX, "File Times Update"; RFC 1813, ``fattr3``, for NFS, where it is by the
+        server's clock). Other modification times count beside it, for file systems that keep no true ``ctime``.
+        """
+        changed_ns = self.ctime_ns if self.mtime_ns > now_ns else max(self.mtime_ns, self.ctime_ns)
+        return changed_ns + TICK_NS <= now_ns
 
 
 def _of_directory(root: Path, mode: int, inode: int) -> Stamp:

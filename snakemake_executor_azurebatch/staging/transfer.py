@@ -4,7 +4,7 @@
     up to LARGE_BYTES     a blob named by its content, which is read twice
     larger                a blob named by the file's stamp, or at random while that may still be deceived; read once
 
-A file that was touched and has the content that the index remembers of its path is read, and not sent again.
+An input that was touched and has the content that the index remembers of its path is read, and not sent again.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Transfers:
                 if want.kind == DIRECTORY:
                     blob = self._upload_directory(seen)
                 else:
-                    blob = self._only_touched(seen, whole) or self._put(seen, want.local, whole)
+                    blob = self._only_touched(seen, want.local, whole) or self._put(seen, want.local, whole)
         except StagingError as error:
             if needed.stamp_or_none(want) in (seen.stamp, None):
                 raise
@@ -178,15 +178,15 @@ class Transfers:
         if old:
             self._index.learn_all(old)
 
-    def _only_touched(self, seen: Seen, whole: bool) -> BlobRef | None:
-        """The blob that this file was before it was touched, where it still has that content."""
+    def _only_touched(self, seen: Seen, content: Path, whole: bool) -> BlobRef | None:
+        """The blob that this input was before it was touched, where it still has that content (a folder: packed)."""
         local = seen.want.local
         _, before = self._young.get(local) or (None, None)
         if before is None or before.blob not in self._store.stored:
             before = self._index.last(str(local))
-        if before is None or (before.kind, before.size_bytes) != (FILE, seen.stamp.size_bytes):
+        if before is None or (before.kind, before.size_bytes) != (seen.want.kind, content.stat().st_size):
             return None
-        if (whole and not before.is_whole) or digests.md5_of_file(local) != before.md5:
+        if (whole and not before.is_whole) or digests.md5_of_file(content) != before.md5:
             return None
         return replace(before, mode=seen.mode)
 
@@ -196,7 +196,8 @@ class Transfers:
             with tempfile.TemporaryFile() as stream:
                 tarball.pack(seen.want.local, stream)
                 stream.flush()
-                return self._put(seen, Path(f"/proc/self/fd/{stream.fileno()}"), whole=True)
+                content = Path(f"/proc/self/fd/{stream.fileno()}")
+                return self._only_touched(seen, content, whole=True) or self._put(seen, content, whole=True)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise

@@ -195,3 +195,34 @@ def test_a_large_folder_is_one_too(transfers: Transfers, store: BlobStore, workd
     assert up(again, workdir / "folder") == sent
     again.close()
     index.close()
+
+
+def test_a_young_folder_is_compared_and_not_sent_again(
+    transfers: Transfers, store: BlobStore, workdir: Path, clock: Callable[[int], None]
+) -> None:
+    folder = workdir / "folder"
+    folder.mkdir()
+    (folder / "x").write_bytes(os.urandom(SIZE_BYTES))
+    clock(-TICK_NS)
+    first = up(transfers, folder)
+    sent_bytes = store.uploaded_bytes
+
+    assert up(transfers, folder) == first
+    assert store.uploaded_bytes == sent_bytes
+    (folder / "x").write_bytes(os.urandom(SIZE_BYTES))
+    assert up(transfers, folder).blob != first.blob
+
+
+def test_a_folder_with_a_file_from_the_future_is_known(
+    transfers: Transfers, workdir: Path, clock: Callable[[int], None]
+) -> None:
+    folder = workdir / "folder"
+    folder.mkdir()
+    (folder / "x").write_bytes(os.urandom(SIZE_BYTES))
+    os.utime(folder / "x", (1 << 32, 1 << 32))
+    clock(2 * TICK_NS)
+    sent = up(transfers, folder)
+
+    known = transfers.known(wanted(workdir, "folder"))
+    assert known is not None
+    assert known.blob == sent.blob

@@ -105,3 +105,15 @@ def test_a_fresh_file_is_not_settled(tmp_path: Path) -> None:
     assert not stamp.settled(stamp.ctime_ns)
     assert stamp.settled(stamp.ctime_ns + TICK_NS)
     assert Stamp(0, 0, 0, 1).settled(time.time_ns())
+
+
+def test_a_time_in_the_future_tells_of_no_change(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("x", "d/y", "d/z"):
+        (tmp_path / name).touch()
+    for name in ("x", "d/y"):
+        os.utime(tmp_path / name, (1 << 32, 1 << 32))
+    for stamp in (Stamp.of(tmp_path / "x"), Stamp.of(tmp_path / "d")):
+        assert stamp.mtime_ns > time.time_ns()
+        assert not stamp.settled(stamp.ctime_ns)
+        assert stamp.settled(stamp.ctime_ns + TICK_NS)

@@ -42,7 +42,7 @@ def test_it_ends_with_the_exit_code_of_the_command_that_ended_the_job(
 ) -> None:
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(directive=directive))
     pins = tmp_path / "pins.json"
-    free = {"input": None, "names": {}, "storage": {}, "params": None, "param_names": {}}
+    free = {"input": None, "names": {}, "storage": {}, "params": [], "param_names": {}}
     pins.write_text(json.dumps([{"rule": "a", "wildcards": {}, "output": ["out"], **free}]))
     own = {
         protocol.ENV_PYTHON: sys.executable,

@@ -28,7 +28,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import protocol
 from .storage_plugins import prepare_plugins
@@ -183,7 +183,9 @@ def _note_exit_codes(path: str) -> None:
 
 def _note(error: Optional[BaseException], path: str) -> None:
     """Note the exit code that is the reason of an error, unless there is one already (of a process below us, too)."""
-    while error is not None:
+    seen: Set[int] = set()
+    while error is not None and id(error) not in seen:  # "raise error from error" makes a ring
+        seen.add(id(error))
         if isinstance(error, subprocess.CalledProcessError):
             with suppress(FileExistsError), open(path, "x", encoding="utf-8") as stream:
                 stream.write(str(error.returncode))

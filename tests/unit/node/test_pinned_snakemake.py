@@ -25,6 +25,12 @@ def fails(code):
     except subprocess.CalledProcessError:
         pass
 
+def ring():
+    try:
+        raise ValueError("no")
+    except ValueError as error:
+        raise error from error
+
 fails(7)  # as a Snakefile asks git for a version that is not there
 
 rule a:
@@ -34,9 +40,10 @@ rule a:
 SHELL = 'shell: "exit 3"'
 CAUGHT = 'run: fails(8); shell("exit 3")'
 NO_COMMAND = 'run: fails(8); raise ValueError("no")'
+RING = "run: ring()"  #: an exception that is its own cause
 
 
-@pytest.mark.parametrize(("directive", "code"), [(SHELL, 3), (CAUGHT, 3), (NO_COMMAND, 1)])
+@pytest.mark.parametrize(("directive", "code"), [(SHELL, 3), (CAUGHT, 3), (NO_COMMAND, 1), (RING, 1)])
 def test_it_ends_with_the_exit_code_of_the_command_that_ended_the_job(
     stager: Path, tmp_path: Path, directive: str, code: int
 ) -> None:

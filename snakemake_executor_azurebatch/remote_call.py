@@ -20,12 +20,15 @@ from snakemake_executor_azurebatch import git_files
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import Job
 from snakemake_executor_azurebatch.node import protocol
-from snakemake_executor_azurebatch.parse_reads import PARSE_READS
-from snakemake_executor_azurebatch.staging.archive import is_never_source
+from snakemake_executor_azurebatch.parse_reads import MAX_FILE_BYTES, PARSE_READS
+from snakemake_executor_azurebatch.staging.archive import files_below, is_never_source
 from snakemake_executor_azurebatch.storage import Providers
 
 #: Snakemake's Workflow: more of it is used than its interface names.
 Workflow = Any
+
+#: A folder behind a link that has more than this is one of data.
+MAX_LINKED_BYTES, MAX_LINKED = 50 << 20, 2000
 
 
 class RemoteCall:
@@ -110,12 +113,13 @@ class RemoteCall:
         missing = [path for path in extra if not (self._start / path).exists()]
         if missing:
             raise StagingError(f"--azurebatch-extra-files: {', '.join(missing)}: not found in {self._start}")
-        made = self._made()
-        found = {path for path in self._listed() if not _is_in(path, made)} | self._parsed()
+        made, read = self._made(), self._read_while_parsing()
+        # What is tracked and read while parsing is a source also where a job makes it anew.
+        found = {path for path in self._listed() if path in read or not _is_in(path, made)} | self._parsed()
         found.update(self._start / path for path in extra)
         found.update(self._scripts())
         found.update(self._wrappers())
-        found.update(path for path in self._read_while_parsing() if not _is_in(path, made))
+        found.update(path for path in read if not _is_in(path, made))
         found.update(_beside_environments(found))
         return sorted(Path(os.path.normpath(path)) for path in found)
 
@@ -135,17 +139,37 @@ class RemoteCall:
         ]
 
     def _listed(self) -> set[Path]:
-        """What Snakemake names as sources: all below the folders of scripts, and what git tracks.
-
-        Of a link to a folder that is such a file, what leads to other sources: there may be data behind it.
-        """
+        """What Snakemake names as sources: all below the folders of scripts, and what git tracks; without data."""
         with git_files.unasked():
             listed = self._workflow.dag.get_sources() | git_files.tracked(self._say)
         names = {os.path.relpath(path, self._start) for path in listed}
         found = {Path(os.path.normpath(self._start / name)) for name in names if not is_never_source(Path(name).parts)}
         links = {path for path in found if path.is_symlink() and path.is_dir()}
         real = {path.parent.resolve() / path.name for path in found - links} if links else set()
-        return (found - links).union(*(_through(link, real) for link in links))
+        found = (found - links).union(*(self._behind(link, real) for link in links))
+        return found - self._large_inputs(found)
+
+    def _behind(self, link: Path, sources: set[Path]) -> Iterable[Path]:
+        """What is in the folder that a link leads to; where that is data, no more than other sources in it."""
+        files, size_bytes = [], 0
+        for path in map(Path, files_below(str(link))):
+            files.append(path)
+            size_bytes += _size_bytes(path)
+            if size_bytes > MAX_LINKED_BYTES or len(files) > MAX_LINKED:
+                self._say(
+                    f"{link} leads to more than scripts need, and does not go to the nodes. Give what jobs read there "
+                    "as their input, or name it with --azurebatch-extra-files."
+                )
+                return _through(link, sources)
+        return files
+
+    def _large_inputs(self, listed: set[Path]) -> set[Path]:
+        """Data that git tracks, or that lies beside scripts: the jobs that need it have it as input."""
+        large = {path for path in listed if _size_bytes(path) > MAX_FILE_BYTES}
+        if not large:
+            return set()
+        inputs = {os.path.abspath(f) for job in self._workflow.dag.jobs for f in job.input}  # noqa: PTH100 (many)
+        return {path for path in large if _is_in(path, inputs)}
 
     def _scripts(self) -> Iterator[Path]:
         """Scripts whose names hold wildcards: only the job knows them."""
@@ -199,6 +223,13 @@ def _is_in(path: Path, made: set[str]) -> bool:
     """Whether a file is one of these, or lies below one."""
     path = Path(os.path.normpath(path))
     return not made.isdisjoint(map(str, (path, *path.parents)))
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _through(link: Path, files: set[Path]) -> Iterator[Path]:

@@ -107,12 +107,17 @@ def _members(files: Iterable[Path], base: Path) -> set[str]:
     found: set[str] = set()
     for given in files:
         path = os.path.abspath(base / given)  # noqa: PTH100 - Path.absolute keeps "..", which no member may have
-        found.update(_inside(path, set()) if Path(path).is_dir() else [path])
+        found.update(files_below(path) if Path(path).is_dir() else [path])
     return {path for path in found if Path(path).is_file()}
 
 
+def files_below(folder: str) -> Iterator[str]:
+    """All files below, through links too, but for what is never a source."""
+    return _inside(folder, set())
+
+
 def _inside(folder: str, seen: set[str]) -> Iterator[str]:
-    """All files below; a folder that links lead back to is walked once."""
+    """A folder that links lead back to is walked once."""
     real = os.path.realpath(folder)
     if real in seen:
         return

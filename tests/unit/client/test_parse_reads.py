@@ -88,14 +88,14 @@ def test_each_workflow_begins_anew_and_ends(heard, tmp_path):
 
 
 def test_results_of_the_workflow_are_no_sources(heard, tmp_path, monkeypatch):
-    """Neither those that a Snakefile reads, nor those that git tracks."""
+    """Neither those that a Snakefile reads, nor those that git tracks: see ``test_sources`` for those that are both."""
     monkeypatch.chdir(tmp_path)
     sheet, made, inside = (write(tmp_path / name) for name in ("sheet.csv", "made.txt", "folder/inside.txt"))
     for path in (sheet, made, inside):
         including(f"Path({str(path)!r}).read_text()")
-    results = ["made.txt", "folder/inside.txt", "logs/made.log", "bench.tsv", "made.yaml", "removed.txt"]
+    results = ["figure.svg", "folder/tracked.txt", "logs/made.log", "bench.tsv", "made.yaml", "removed.txt"]
     job = SimpleNamespace(
-        output=["made.txt", "folder", "made.yaml", "removed.txt", "Snakefile"],
+        output=["made.txt", "folder", "figure.svg", "made.yaml", "removed.txt", "Snakefile"],
         log=["logs/made.log"],
         benchmark="bench.tsv",
         rule=SimpleNamespace(script=None, notebook=None),

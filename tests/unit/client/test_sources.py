@@ -74,15 +74,68 @@ def test_a_script_beside_the_snakefile_brings_no_secrets_and_no_state(
     assert build_archive(call(project, start, "plot.py").sources([])).sha256 == before
 
 
-def test_a_link_to_a_folder_brings_sources_and_no_data(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("shared/tool.py", "data/large"):
-        write(project / name)
-    (project / "tools").symlink_to("shared")
-    (project / "inputs").symlink_to("data")
-    git(project, "add", "Snakefile", "shared", "tools", "inputs")
+def test_a_link_to_a_folder_brings_what_is_there_but_no_data(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git tracks the links only: what they lead to is not below this folder, or not tracked."""
+    for file in (project / "shared/tool.py", tmp_path / "common/util.py", project / "data/known.py"):
+        write(file)
+    os.truncate(write(project / "data/large"), 51 << 20)
+    links = {"tools": "shared", "common": "../../common", "inputs": "data"}
+    for name, target in links.items():
+        (project / name).symlink_to(target)
+    git(project, "add", "Snakefile", "data/known.py", *links)
     monkeypatch.chdir(project)
+    said: list[str] = []
+    asked = call(project, project, say=said.append)
 
-    assert sources(project, project) == {"Snakefile", "shared/tool.py", "tools/tool.py"}
+    for _ in range(2):
+        found = {os.path.relpath(path, project) for path in asked.sources([])}
+        assert found == {"Snakefile", "tools/tool.py", "common/util.py", "data/known.py", "inputs/known.py"}
+    [told] = said
+    assert told == (
+        f"{project}/inputs leads to more than scripts need, and does not go to the nodes. Give what jobs read there as "
+        "their input, or name it with --azurebatch-extra-files."
+    )
+
+
+def with_a_job(asked: RemoteCall, **files: list[str]) -> RemoteCall:
+    """The same, of a workflow with a job that has these inputs and outputs."""
+    dag = asked._workflow.dag
+    listed = dag.get_sources()
+    dag.get_sources = lambda: listed
+    dag.jobs = [SimpleNamespace(**{"input": [], "output": [], "log": [], "benchmark": None, **files})]
+    dag.jobs[0].rule = asked._workflow.rules[0]
+    return asked
+
+
+def test_large_inputs_are_no_sources_though_git_tracks_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"data/ref.fa": 600 << 20, "data/set/part": 600 << 20, "data/small": 9, "other": 11 << 20}
+    for name, size_bytes in sizes.items():
+        os.truncate(write(project / name), size_bytes)
+    git(project, "add", "-N", ".")
+    monkeypatch.chdir(project)
+    asked = with_a_job(call(project, project), input=["data/ref.fa", "data/set", "data/small"])
+
+    found = {os.path.relpath(path, project) for path in asked.sources([])}
+
+    assert found == {"Snakefile", "data/small", "other"}
+
+
+def test_what_parsing_reads_is_a_source_also_where_a_job_makes_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ["config/samples.tsv", "results/table.tsv"]
+    for name in made:
+        write(project / name)
+    git(project, "add", ".")
+    monkeypatch.chdir(project)
+    asked = with_a_job(call(project, project), output=made)
+    monkeypatch.setattr(asked, "_read_while_parsing", lambda: {project / "config/samples.tsv"})
+
+    found = {os.path.relpath(path, project) for path in asked.sources([])}
+
+    assert found == {"Snakefile", "config/samples.tsv"}
 
 
 def test_names_are_those_that_git_tracks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

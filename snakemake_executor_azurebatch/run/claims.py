@@ -54,6 +54,7 @@ class Claims:
         self._others: set[str] = set()  #: what living runs had when this one began; they may have ended it since
         self._lock = threading.Lock()
         self._works = True
+        self._living: set[str] = set()  #: signatures of runs on other machines that were seen to be alive
 
     def enter(self, run_id: str, *, takes_over: bool) -> None:
         """Be seen from now on. With ``takes_over``, claim all that dead runs have had.
@@ -135,9 +136,12 @@ class Claims:
 
     def _is_of_living(self, path: Path, number: int, *, waits: bool) -> bool:
         """Whether a claim, whose lock this run could get, is of a run on a machine whose locks are not seen here."""
-        machine, host = (*os.pread(number, 1000, 0).decode(errors="replace").split("\n"), "", "")[:2]
+        signature = os.pread(number, 1000, 0).decode(errors="replace")
+        machine, host = (*signature.split("\n"), "", "")[:2]
         if not machine or machine == self._machine:
             return False
+        if signature in self._living:
+            return True
         beaten_s, left_s = os.fstat(number).st_mtime, self._silent_s - self._age_s(number)
         if left_s <= 0 or not waits:
             return left_s > 0
@@ -146,6 +150,7 @@ class Claims:
         while time.monotonic() < ends_s:
             time.sleep(min(LOOK_EVERY_S, self._silent_s / 10))
             if not path.exists() or path.stat().st_mtime != beaten_s:
+                self._living.add(signature)
                 return True
         return False
 

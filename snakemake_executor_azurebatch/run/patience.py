@@ -13,6 +13,8 @@ from snakemake_executor_azurebatch.run.judge import Cause, Failure
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+#: Failures that are further apart are not one outage: in between, nothing was tried.
+APART_S = 300.0
 #: Busy, or broken for now. source: Azure Batch REST reference, error codes.
 BUSY = (429, 503)
 _PASSING = (408, *BUSY, 500, 502, 504)
@@ -64,6 +66,7 @@ class Patience:
         self._failing: set[Trying] = set()
         self._told_s = 0.0  #: since when something has failed
         self._nothing_works_s: float | None = None  #: since when nothing has worked
+        self._last_failed_s = 0.0
         self._stopping = stopping or threading.Event()
 
     def stop(self) -> None:
@@ -111,8 +114,9 @@ class Patience:
                 self._told_s = now_s
                 self._say(f"{self._name} {_does(error)}, waiting for it: {error}")
             self._failing.add(trying)
-            if self._nothing_works_s is None:
+            if self._nothing_works_s is None or now_s - self._last_failed_s > APART_S:
                 self._nothing_works_s = now_s
+            self._last_failed_s = now_s
             return self._nothing_works_s
 
     def has_worked(self, trying: Trying) -> None:
@@ -158,6 +162,11 @@ class Trying:
         """Note a success."""
         self._began_s, self._failures = None, 0
         self._patience.has_worked(self)
+
+    def forget(self) -> None:
+        """It is not tried for now: what has failed says nothing of the next time."""
+        self._began_s, self._failures = None, 0
+        self._patience.is_given_up(self)
 
     def __enter__(self) -> Trying:
         """Try it."""

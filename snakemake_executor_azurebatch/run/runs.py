@@ -142,7 +142,6 @@ class Runs:
         while (run := self._next()) is not None:
             run.close()
         with self._lock:
-            self._is_over = True
             openings = list(self._openings.values())
         for opening in openings:
             with opening:  # whoever has it closes what it has opened
@@ -150,8 +149,9 @@ class Runs:
         self._several.close()
 
     def _next(self) -> Run | None:
-        """One that is still open: the last moments of one may have opened another."""
+        """One that is still open: the last moments of one may have opened another, but none when all are closed."""
         with self._lock:
+            self._is_over = not self._runs
             return self._runs.popitem()[1] if self._runs else None
 
     def _at(self, share: Share, *, waits: bool = True) -> Run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -31,6 +31,8 @@ from snakemake_executor_azurebatch.run.patience import Patience
 from snakemake_executor_azurebatch.run.pool_sources import FromFile
 from snakemake_executor_azurebatch.run.quota import when_there_is_room
 from snakemake_executor_azurebatch.run.session import Grounds, Place, Say, Session, open_grounds
+
+Step = Callable[[], None]
 
 
 class Several:
@@ -90,7 +92,7 @@ class Several:
                 return source.open(name, self._expected.get(name) or slots, lessee)
 
             pool, lease = patience(find) if waits and self._is_told else find()
-            job, is_left = self._job(pool.pool_id, opening)
+            job, is_left = self._job(pool.pool_id, opening, patience if waits else _at_once)
             parting = grounds.parting(is_left=is_left)
             if options.pool.delete:
                 parting.at_end(opening, lambda: source.delete(name))
@@ -99,11 +101,7 @@ class Several:
             in_use.batch_job_id = job.job_id
             parting.at_end(opening, lambda: job.end(delete=options.delete_job))
             grounds.tidying.further_job_ids.add(job.job_id)
-            if is_left and waits:
-                patience(job.extend)
-            elif is_left:
-                job.extend()
-            else:
+            if not is_left:
                 grounds.ledger.add_batch_job(BatchJobEntry(job.job_id, grounds.address, self._grant_id))
                 create = partial(job.create, pool.pool_id, self._variables, grounds.metadata)
                 patiently = partial(patience, create) if waits else create
@@ -181,24 +179,27 @@ class Several:
         known = [self._grounds.ledger.batch_job(job.job_id) for job in self._left.values()]
         return next((entry.grant_id for entry in known if entry is not None), "")
 
-    def _job(self, pool_id: str, opening: ExitStack) -> tuple[BatchJob, bool]:
-        """The Batch job on a pool, and whether it is that of a killed run.
+    def _job(self, pool_id: str, opening: ExitStack, call: Callable[[Step], None]) -> tuple[BatchJob, bool]:
+        """The Batch job on a pool, and whether it is that of a killed run; of one that has ended meanwhile it is not.
 
-        Where ``opening`` comes to nothing, that is there for the next try, unless it has ended meanwhile.
+        Where ``opening`` comes to nothing, that is there for the next try. Raises ServiceError.
         """
         grounds = self._grounds
         with self._lock:
             left = self._left.pop(pool_id, None)
-        if left is None:
-            return BatchJob(grounds.batch, grounds.new_job_id(), grounds.options.sas_lifetime_s), False
 
-        def put_back(_: object, error: BaseException | None, *__: object) -> None:
-            if error is not None and getattr(error, "code", "") not in ENDED_CODES:
+        def put_back(error: type[BaseException] | None, *_: object) -> None:
+            if error is not None and left is not None:
                 with self._lock:
                     self._left[pool_id] = left
 
-        opening.push(put_back)
-        return left, True
+        if left is not None:
+            with ExitStack() as trying:
+                trying.push(put_back)
+                if _is_extended(left, call):
+                    opening.push(put_back)
+                    return left, True
+        return BatchJob(grounds.batch, grounds.new_job_id(), grounds.options.sas_lifetime_s), False
 
     def _end_unused(self) -> None:
         """End what an earlier run has left on pools that no job of this one came to."""
@@ -220,6 +221,21 @@ class Several:
         with self._lock:
             jobs = [*self._jobs, *self._left.values()]
         extend_all(jobs)
+
+
+def _at_once(step: Step) -> None:
+    step()
+
+
+def _is_extended(job: BatchJob, call: Callable[[Step], None]) -> bool:
+    """Whether it goes on; not where it has ended. Raises ServiceError."""
+    try:
+        call(job.extend)
+    except ServiceError as error:
+        if error.code not in ENDED_CODES:
+            raise
+        return False
+    return True
 
 
 def extend_all(jobs: Iterable[BatchJob]) -> None:

@@ -158,6 +158,7 @@ class Watcher:
         while not self._stopping.is_set():
             if not self._watched:
                 # Nothing to see: no requests until something is added.
+                self._looking.forget()
                 self._changed.wait()
             looked_s = time.monotonic()
             while not self._stopping.is_set():

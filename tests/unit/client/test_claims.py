@@ -132,20 +132,22 @@ def silent(folder, said, **options):
 
 def test_another_machines_run_that_shows_that_it_is_alive_is_left_alone(folder, said):
     folder.mkdir()
-    claim = folder / "job"
-    claim.write_text("other\nlogin2\n1\n")
+    claim, others = folder / "job", [folder / "lines", folder / "pool"]
+    for one in (claim, *others):
+        one.write_text("other\nlogin2\n1\n")
     stop = threading.Event()
 
     def beat():
         while not stop.wait(0.1):
-            os.utime(claim)
+            for one in (claim, *others):
+                os.utime(one)
 
     beating = threading.Thread(target=beat)
     beating.start()
     try:
         mine = silent(folder, said, silent_s=30)
         mine.enter("one", takes_over=True)
-        assert not mine.take("job")
+        assert not any(mine.take(name) for name in ("job", "lines", "pool"))
         assert claim.read_text() == "other\nlogin2\n1\n"
     finally:
         stop.set()
@@ -153,6 +155,7 @@ def test_another_machines_run_that_shows_that_it_is_alive_is_left_alone(folder, 
     mine.close()
     assert said[0].startswith("Waiting for up to ")
     assert said[0].endswith(" s to see whether the run on login2 that had job is alive.")
+    assert sum(text.startswith("Waiting") for text in said) == 1  # it is the same run that has the others
 
 
 @pytest.mark.parametrize(("age_s", "is_told"), [(0, True), (3600, False)])

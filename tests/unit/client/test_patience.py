@@ -100,10 +100,11 @@ def test_it_is_over_when_nothing_fails_any_more(patience, said, clock):
 
 def test_where_nothing_works_what_begins_later_is_given_up_with_the_first(patience, clock):
     first, later = patience.trying(), patience.trying()
-    first.failed(AWAY)
-    clock.now_s += LIMIT_S - 1
+    for _ in range(10):
+        first.failed(AWAY)
+        clock.now_s += LIMIT_S / 10 - 1
     later.failed(AWAY)
-    clock.now_s += 1
+    clock.now_s += 10
     with pytest.raises(OutOfPatience, match="For 10 min"):
         later.failed(AWAY)
 
@@ -118,6 +119,24 @@ def test_where_something_works_what_begins_later_has_its_own_time(patience, cloc
     later.failed(BUSY)
     with pytest.raises(OutOfPatience):
         first.failed(BUSY)
+
+
+def test_a_failure_long_ago_is_another_outage(patience, clock, said):
+    with pytest.raises(KeyError):  # an input that has changed, say
+        patience(failing(AWAY, KeyError()))
+    clock.now_s += 5 * 3600
+
+    assert patience(failing(AWAY)) == "done"
+    assert [text.partition(",")[0] for text in said[1:]] == ["Azure Batch does not answer", "Azure Batch answers again"]
+
+
+def test_what_is_not_tried_for_a_while_begins_anew(patience, clock):
+    looking = patience.trying()
+    looking.failed(AWAY)
+    looking.forget()
+    clock.now_s += LIMIT_S + 1
+
+    assert looking.failed(AWAY) > 0
 
 
 def test_a_refusal_is_an_answer(patience, said):

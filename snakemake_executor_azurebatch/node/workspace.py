@@ -42,7 +42,7 @@ class Workspace:
     def locate(self, path: str) -> str:
         """The real place of a path of the manifest. Raises StageError for one that climbs out of the tree."""
         if os.path.isabs(path):
-            return os.path.normpath(path)  # the folder of a Snakefile can come as /work/../project
+            return os.path.normpath(path)  # the folder of a Snakefile can come as /data/../project
         depth = len([part for part in self.logical.split("/") if part])
         for part in path.split("/"):
             depth += {"": 0, ".": 0, "..": -1}.get(part, 1)

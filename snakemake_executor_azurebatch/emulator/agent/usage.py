@@ -19,8 +19,6 @@ _PERIOD_S = 1.0
 _FIRST_PERIOD_S = 0.2
 _FIRST_LOOKS = 5
 _VARIABLE = b"AZ_BATCH_TASK_DIR="
-#: A process that was just forked still has its parent's environment.
-_LOOKS_AT_STRANGER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Meter:
         self._woken = threading.Event()
         self._watches: dict[bytes, _Watch] = {}
         self._thread: threading.Thread | None = None
-        self._processes = _Processes()
+        self._processes = Processes()
 
     def watch(self, directory: Path) -> None:
         """Begin with the task whose AZ_BATCH_TASK_DIR is ``directory``."""
@@ -95,19 +93,20 @@ class _Watch:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     key: tuple[int, int]  # id and start time: an id is used again
+    program: bytes  # where its environment lies: another place once it runs another program
     parent: int
     memory_bytes: int
     cpu_s: float
 
 
-class _Processes:
+class Processes:
     """The machine's processes, and what is remembered of whose they are."""
 
     def __init__(self) -> None:
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
         self._owners: dict[tuple[int, int], bytes] = {}
-        self._strangers: dict[tuple[int, int], int] = {}
+        self._strangers: dict[tuple[int, int], bytes] = {}  # and the program that said nothing of a task
 
     def used_by(self, directories: set[bytes]) -> dict[bytes, Usage]:
         """Memory and processor time now, of each task that has processes."""
@@ -135,21 +134,26 @@ class _Processes:
         fields = stat.rpartition(b")")[2].split()
         ticks = sum(int(field) for field in fields[11:15])  # its own and of children it has waited for
         memory_bytes = max(0, int(fields[21])) * self._page_bytes
-        return _Seen((pid, int(fields[19])), int(fields[1]), memory_bytes, ticks / self._ticks_per_s)
+        program = b" ".join(fields[47:49])  # none yet of one that is about to run another
+        return _Seen((pid, int(fields[19])), program, int(fields[1]), memory_bytes, ticks / self._ticks_per_s)
 
     def _owner(self, process: _Seen | None, seen: Mapping[int, _Seen], directories: set[bytes]) -> bytes | None:
         for _ in range(len(seen)):
             if process is None:
                 return None
-            own = self._own(process.key)
+            own = self._own(process)
             if own in directories:
                 return own
             process = seen.get(process.parent)
         return None
 
-    def _own(self, key: tuple[int, int]) -> bytes | None:
-        """What the process's environment says."""
-        if key in self._owners or self._strangers.get(key, 0) >= _LOOKS_AT_STRANGER:
+    def _own(self, process: _Seen) -> bytes | None:
+        """What the process's environment says, read again whenever it runs another program.
+
+        A container's first process is the engine's own until all is set up, and has a task's environment only then.
+        """
+        key = process.key
+        if key in self._owners or self._strangers.get(key) == process.program:
             return self._owners.get(key)
         environment = b""
         with suppress(OSError):  # it is gone, or another user's
@@ -158,13 +162,13 @@ class _Processes:
             if entry.startswith(_VARIABLE):
                 self._owners[key] = entry.removeprefix(_VARIABLE)
                 return self._owners[key]
-        self._strangers[key] = self._strangers.get(key, 0) + 1
+        self._strangers[key] = process.program
         return None
 
     def _forget(self, seen: Mapping[int, _Seen]) -> None:
         keys = {process.key for process in seen.values()}
         self._owners = {key: owner for key, owner in self._owners.items() if key in keys}
-        self._strangers = {key: looks for key, looks in self._strangers.items() if key in keys}
+        self._strangers = {key: program for key, program in self._strangers.items() if key in keys}
 
 
 #: One for all nodes of this process.

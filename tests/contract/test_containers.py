@@ -241,7 +241,7 @@ async def test_memory_and_processor_time_are_seen(agent):
     directory = agent.task_directory("j", "t")
     running = asyncio.create_task(run(agent, work(shell("while [ ! -e go ]; do :; done"))))
     async with asyncio.timeout(BOUND_S):
-        while not (METER.seen(directory).cpu_s and METER.seen(directory).peak_memory_bytes):  # noqa: ASYNC110 - a thread
+        while not (METER.seen(directory).cpu_s and METER.seen(directory).peak_memory_bytes):
             assert not running.done(), await running
             await asyncio.sleep(0.05)
     (directory / "wd" / "go").touch()

@@ -54,7 +54,7 @@ def bring_back(
         moves = [
             (stored, place.beside(target), target)
             for stored, target in zip(chosen, places, strict=True)
-            if folders.isdisjoint(target.parents)
+            if not folders or folders.isdisjoint(target.parents)  # the parents of a path are slow to be listed
         ]
     placed = 0
     try:

@@ -39,11 +39,12 @@ _sweeping = threading.Lock()
 
 def beside(target: Path) -> Path:
     """A new temporary name in the folder of ``target``, which is made where it is missing."""
-    if not target.parent.is_dir():  # asked first: nearly always it is there
-        target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_once(target.parent)
+    folder = target.parent
+    if not folder.is_dir():  # asked first: nearly always it is there
+        folder.mkdir(parents=True, exist_ok=True)
+    _sweep_once(folder)
     # Not made from the target's own name: that may be as long as the file system allows.
-    return target.parent / f"{TEMPORARY_PREFIX}{_host()}-{os.getpid()}-{_PROCESS}{next(_NUMBERS):016x}.part"
+    return folder / f"{TEMPORARY_PREFIX}{_host()}-{os.getpid()}-{_PROCESS}{next(_NUMBERS):016x}.part"
 
 
 def write_new(path: Path, content: bytes | memoryview, mode: int) -> None:

@@ -72,4 +72,4 @@ def carried(stored: StoredFile) -> bytes | None:
 
 def is_as_stored(data: bytes, stored: StoredFile) -> bool:
     """Whether this is the content of a file; Azure Batch leaves some without an MD5."""
-    return len(data) == stored.size_bytes and stored.md5 in ("", digests.of_pieces([data]).md5)
+    return len(data) == stored.size_bytes and stored.md5 in ("", digests.md5_of(data))

@@ -36,7 +36,7 @@ ADVICE = {
     Cause.NOT_SUBMITTED: "What is said above names what to change.",
     Cause.NOT_STARTED: "What Azure Batch says above names what to change.",
     Cause.START_TASK: "Look at the start task's stderr.txt on a node (az batch node file list), and mend it.",
-    Cause.UNUSABLE: "Delete or reboot these nodes, or delete the pool: the next run makes a new one.",
+    Cause.UNUSABLE: "Remove these nodes, which cannot be rebooted, or delete the pool: the next run makes a new one.",
     Cause.QUOTA: "Ask for more quota in the Azure portal, or for fewer nodes or another VM size.",
     Cause.ALLOCATION: "Try another VM size or region, or dedicated instead of spot nodes, or wait and run it again.",
     Cause.SCALING: "Mend the pool's formula (az batch pool autoscale enable), or delete the pool.",

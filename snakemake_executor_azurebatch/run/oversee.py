@@ -188,24 +188,27 @@ class Overseer:
             self._on.requeued(self._looks.requeues())
 
     def _ask_more(self, created: frozenset[str], now_s: float) -> None:
+        is_due = now_s >= self._quiet.ask_at_s
+        if is_due:
+            self._quiet = self._quiet.asked(now_s)
         try:
             state = self._looks.job_state()
-            missing = created - self._looks.task_ids() if now_s >= self._quiet.ask_at_s else frozenset()
-            waiting = self._looks.why()
+            if state not in ENDED_STATES:
+                # Before the pool, which may not be ours to see: what is gone is told of all the same.
+                if is_due and (missing := created - self._looks.task_ids()):
+                    self._on.gone(missing)
+                self._watch_waiting(self._looks.why(), now_s, is_due=is_due)
+                return
         except ServiceError as error:
             if error.code not in ENDED_CODES:
                 raise
             state = error.code
-        if state in (*ENDED_STATES, *ENDED_CODES):
-            self._on.give_up(Failure(Cause.JOB_GONE, f"the Batch job is seen as: {state}"))
-            return
-        if missing:
-            self._on.gone(missing)
+        self._on.give_up(Failure(Cause.JOB_GONE, f"the Batch job is seen as: {state}"))
+
+    def _watch_waiting(self, waiting: Waiting, now_s: float, *, is_due: bool) -> None:
         self._watch_progress(waiting, now_s)
-        if now_s >= self._quiet.ask_at_s:
-            self._quiet = self._quiet.asked(now_s)
-            if (why := explain_waiting(waiting)) and self._told_stuck is None:
-                self._on.say(why)
+        if is_due and (why := explain_waiting(waiting)) and self._told_stuck is None:
+            self._on.say(why)
 
     def _watch_progress(self, waiting: Waiting, now_s: float) -> None:
         """Tell of what keeps every task from running, and give up in the end."""

@@ -1,10 +1,15 @@
 """Trouble with nodes and pools that the plugin acts on: each provoked on the local service, each told once."""
 
+from functools import partial
+
 import pytest
 from azure.batch import models as m
 
 from snakemake_executor_azurebatch.pools.config import read_pools
+from snakemake_executor_azurebatch.pools.lease import Terms
+from snakemake_executor_azurebatch.run import pool_watch, session
 from snakemake_executor_azurebatch.run.judge import Cause
+from snakemake_executor_azurebatch.run.lease_of_run import Lessee
 from tests.contract.conftest import pool, wait_until
 from tests.workflow.troubles.lab import job, provokes
 
@@ -17,6 +22,14 @@ def node_ids(lab) -> set[str]:
     return {node["id"] for node in lab.control.nodes() if node["pool"] == lab.pool_id}
 
 
+@pytest.fixture
+def soon(monkeypatch):
+    """Pools are looked at, and leases kept in step, without pauses of half a minute: the service's clock leaps."""
+    monkeypatch.setattr(session, "Lessee", partial(Lessee, terms=Terms(pause_s=1.0)))
+    monkeypatch.setattr(pool_watch, "FIRST_S", 0.5)
+
+
+@pytest.mark.usefixtures("soon")
 def test_an_unusable_node_of_a_leased_pool_is_replaced(lab):
     with lab.running() as run:
         run.submit([lab.waits_for_go("a")])
@@ -33,6 +46,7 @@ def test_an_unusable_node_of_a_leased_pool_is_replaced(lab):
     assert lab.heard.count("Nothing can run") <= 1
 
 
+@pytest.mark.usefixtures("soon")
 def test_where_a_node_cannot_be_removed_another_one_is_asked_for(lab):
     lab.control.add_fault("refuse", route="/pools/{poolId}/removenodes")
     with lab.running(dedicated_nodes=2, task_slots_per_node=1) as run:
@@ -115,6 +129,7 @@ def test_nodes_that_are_taken_away_together_are_told_together(lab):
     assert told.endswith(" and 2 more.")
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_quota_that_leaves_a_pool_short_is_told_once_while_the_rest_runs(lab):
     lab.control.add_fault("quota", pool=lab.pool_id, limit=1)
     with lab.running(dedicated_nodes=3, task_slots_per_node=1) as run:
@@ -153,6 +168,7 @@ def test_a_formula_of_the_users_own_that_fails_ends_the_run(lab):
     assert lab.batch.get_pool(lab.pool_id).auto_scale_formula == BROKEN
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_formula_that_fails_is_written_anew(lab):
     """The pool has all the nodes that it may have: nothing but the failure is a reason to write its formula."""
     with lab.running(dedicated_nodes=1, task_slots_per_node=1) as run:

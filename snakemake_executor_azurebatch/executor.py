@@ -46,6 +46,7 @@ from snakemake_executor_azurebatch.run.session import Place, Session, open_sessi
 from snakemake_executor_azurebatch.run.several import Several, open_several
 from snakemake_executor_azurebatch.run.summary import Tally
 from snakemake_executor_azurebatch.run.waker import Waker
+from snakemake_executor_azurebatch.staging.archive import SourceArchive, build_archive, of_changed
 from snakemake_executor_azurebatch.ways import check_ensured
 
 #: Snakemake's Workflow: more of it is used than its interface names.
@@ -75,6 +76,7 @@ class Executor(RemoteExecutor):
         self._detacher: Detacher | None = None
         self._handed_over_s = time.monotonic()
         self._sources_for: tuple[int, frozenset[int]] | None = None
+        self._taken: dict[str, str] = {}  #: sources as they were when jobs took them first: SHA-256 by path
         self._has_begun = False  #: jobs were handed over to the run
         self._backed_up: set[Path] = set()
         self._cancelled_s: float | None = None  #: when, on the monotonic clock
@@ -174,10 +176,11 @@ class Executor(RemoteExecutor):
             self._decisions.refuse(self.workflow.dag.needrun_jobs())
         refusal = ""
         try:
-            files = self._new_sources()  # before anything is opened, or taken over: one may be missing
+            sources = self._new_sources()  # before anything is opened, or taken over: one may be missing
             run = self._run or self._open(jobs)
-            if files is not None:
-                run.use_sources(files)
+            if sources is not None:
+                run.use_sources(sources)
+                self._taken = {**sources.members, **self._taken}
         except AzureBatchError as error:
             if self._run is None or not self._has_begun:
                 raise
@@ -205,6 +208,8 @@ class Executor(RemoteExecutor):
             run.close()
             if told := self._tally.text():
                 self.logger.info(told, extra=event("run_ended", self._tally.figures()))
+            if told := of_changed(self._call.edited(self._taken)):
+                self.logger.warning(told)
             return
         left_s = self._cancelled_s + CLOSE_PATIENCE_S - time.monotonic()
         if not within(max(CLOSE_AT_LEAST_S, left_s), run.close):
@@ -274,8 +279,8 @@ class Executor(RemoteExecutor):
             several.close()
             raise
 
-    def _new_sources(self) -> list[Path] | None:
-        """What jobs need, once, and again where a checkpoint that was done, or a queue of inputs, has changed them.
+    def _new_sources(self) -> SourceArchive | None:
+        """What jobs need, once, and again where a checkpoint that was done, or a queue of inputs, has changed that.
 
         Raises StagingError.
         """
@@ -284,9 +289,9 @@ class Executor(RemoteExecutor):
         state = len(dag.jobs), frozenset(map(id, changing))
         if state == self._sources_for:
             return None
-        files = self._call.sources(self._options.extra_files)
+        sources = build_archive(self._call.sources(self._options.extra_files))
         self._sources_for = state
-        return files
+        return sources
 
     def _accept(self, run: Run | Runs, job: Job, refusal: str) -> JobRequest | None:
         """The request; None where there is nothing to run, as it was refused (``refusal``: already, and why)."""

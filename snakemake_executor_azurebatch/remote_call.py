@@ -11,7 +11,7 @@ import functools
 import glob
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import Job
 from snakemake_executor_azurebatch.node import protocol
 from snakemake_executor_azurebatch.parse_reads import MAX_FILE_BYTES, PARSE_READS
-from snakemake_executor_azurebatch.staging.archive import files_below, is_never_source
+from snakemake_executor_azurebatch.staging.archive import changed, files_below, is_never_source
 from snakemake_executor_azurebatch.storage import Providers
 
 #: Snakemake's Workflow: more of it is used than its interface names.
@@ -122,6 +122,12 @@ class RemoteCall:
         found.update(path for path in read if not _is_in(path, made))
         found.update(_beside_environments(found))
         return sorted(Path(os.path.normpath(path)) for path in found)
+
+    def edited(self, taken: Mapping[str, str]) -> list[str]:
+        """Which of these sources (SHA-256 by path) are other ones now, and not since a job has made them."""
+        found = changed(taken)
+        made = self._made() if found else set()
+        return [path for path in found if path not in made]
 
     def problems(self, job: Job) -> list[str]:
         """Why what the job is made of cannot come to a node: one sentence for each."""

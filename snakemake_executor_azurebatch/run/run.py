@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from snakemake_executor_azurebatch.daemons import DaemonPool, within
 from snakemake_executor_azurebatch.errors import ServiceError
@@ -32,7 +31,7 @@ from snakemake_executor_azurebatch.run.session import Place, Session
 from snakemake_executor_azurebatch.run.submit import Submitter
 from snakemake_executor_azurebatch.run.summary import part_of
 from snakemake_executor_azurebatch.run.watch import Events, Sight, Watcher, count_in, look_at
-from snakemake_executor_azurebatch.staging.archive import build_archive, stage_sources
+from snakemake_executor_azurebatch.staging.archive import SourceArchive, stage_sources
 from snakemake_executor_azurebatch.staging.provider import ProviderFiles
 from snakemake_executor_azurebatch.staging.quick import Quick
 from snakemake_executor_azurebatch.tasks import image_of, slots_of
@@ -131,9 +130,8 @@ class Run:
             self._prepare.together,
         )
 
-    def use_sources(self, files: Sequence[Path]) -> None:
-        """Ship these files with every job from now on. Raises StagingError or ServiceError."""
-        archive = build_archive(files)
+    def use_sources(self, archive: SourceArchive) -> None:
+        """Ship this with every job from now on. Raises StagingError or ServiceError."""
         self._sources = self._storage(lambda: stage_sources(self._session.store, archive))
 
     def name(self, request: JobRequest, versions: list[str], is_cut_off: Callable[[str], bool]) -> JobRequest:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from snakemake_executor_azurebatch.daemons import DaemonPool
 from snakemake_executor_azurebatch.errors import AzureBatchError
@@ -18,6 +17,7 @@ from snakemake_executor_azurebatch.run.moving import Move, ToDedicated
 from snakemake_executor_azurebatch.run.run import Run
 from snakemake_executor_azurebatch.run.session import Session
 from snakemake_executor_azurebatch.run.several import Several
+from snakemake_executor_azurebatch.staging.archive import SourceArchive
 
 Place = Callable[[JobRequest], JobRequest]
 
@@ -40,13 +40,13 @@ class Runs:
         self._refused: dict[str, str] = {}  #: pools that could not be opened for the jobs of this round, and why
         self._is_over = False  #: what is opened now is closed again
         self._of_key: dict[str, Run] = {}
-        self._files: Sequence[Path] = ()
-        self._shipped: dict[str, Sequence[Path]] = {}  #: to which pool
+        self._sources: SourceArchive | None = None
+        self._shipped: dict[str, SourceArchive] = {}  #: to which pool
         self._works: set[str] = set()
 
-    def use_sources(self, files: Sequence[Path]) -> None:
-        """Ship these files with every job that is named from now on: to each pool when the first one comes to it."""
-        self._files = files
+    def use_sources(self, archive: SourceArchive) -> None:
+        """Ship this with every job that is named from now on: to each pool when the first one comes to it."""
+        self._sources = archive
 
     def name(self, request: JobRequest, versions: list[str], is_cut_off: Callable[[str], bool]) -> JobRequest:
         """The request with the id of its task; its pool is opened by the first one. Raises AzureBatchError.
@@ -166,9 +166,9 @@ class Runs:
                 if self._is_over:
                     raise AzureBatchError(_OVER)
             run = run or self._open(share, waits=waits)
-            while self._shipped.get(share.pool) is not (files := self._files):
-                run.use_sources(files)
-                self._shipped[share.pool] = files
+            while (archive := self._sources) is not None and self._shipped.get(share.pool) is not archive:
+                run.use_sources(archive)
+                self._shipped[share.pool] = archive
             return run
         finally:
             opening.release()

@@ -9,9 +9,9 @@ import os
 import stat
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakemake_executor_azurebatch.errors import StagingError
@@ -24,6 +24,8 @@ from snakemake_executor_azurebatch.staging.store import BlobStore
 #: Never sources, wherever they turn up: secrets may be in them, and they change with each run.
 LEFT_OUT = frozenset({".git", ".hg", ".svn", ".snakemake", "__pycache__", ".ipynb_checkpoints"})
 
+MOST_NAMED = 5
+
 #: More is data, which each job would have to fetch and unpack.
 MAX_BYTES = 500 << 20
 
@@ -33,13 +35,14 @@ class SourceArchive:
     """A tar.gz; members are absolute paths without their leading slash.
 
     ``sha256`` is over the members' paths, contents and modes, so the same sources have the same blob, whatever
-    compressed them; ``md5`` and ``size_bytes`` are those of ``data``.
+    compressed them; ``md5`` and ``size_bytes`` are those of ``data``. ``members``: SHA-256 of each file, by its path.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     sha256: str
     md5: str
     size_bytes: int
+    members: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def blob(self) -> str:
@@ -55,16 +58,40 @@ def build_archive(files: Iterable[Path], base: Path | None = None) -> SourceArch
     """
     members = sorted(_members(files, base or Path.cwd()))
     _refuse_data(members)
-    packed, name = io.BytesIO(), hashlib.sha256()
+    packed, name, taken = io.BytesIO(), hashlib.sha256(), {}
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=packed, mtime=0) as squeezed,
         tarfile.open(fileobj=squeezed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         for path in members:
-            _add(archive, name, path)
+            if (inner := _add(archive, name, path)) is not None:
+                taken[path] = inner
     data = packed.getvalue()
-    content = digests.of_pieces([data])
-    return SourceArchive(data, name.hexdigest(), content.md5, content.size_bytes)
+    return SourceArchive(data, name.hexdigest(), digests.md5_of(data), len(data), taken)
+
+
+def changed(members: Mapping[str, str]) -> list[str]:
+    """Which of these files (SHA-256 by path) are other ones now, or gone."""
+    return sorted(path for path, inner in members.items() if _sha256_now(path) != inner)
+
+
+def of_changed(paths: Sequence[str]) -> str:
+    """What to tell the user of sources that have changed while a run went on; nothing where none has."""
+    if not paths:
+        return ""
+    named = ", ".join(os.path.relpath(path) for path in paths[:MOST_NAMED])
+    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+    return (
+        f"Changed while this run went on: {named}{more}. Its jobs had these files as they were when it began, and "
+        "Snakemake takes results that are newer than a script for current: --forcerun RULE makes them anew."
+    )
+
+
+def _sha256_now(path: str) -> str | None:
+    try:
+        return digests.of_file(Path(path)).sha256
+    except OSError:
+        return None
 
 
 def stage_sources(store: BlobStore, archive: SourceArchive) -> Sources:
@@ -135,12 +162,13 @@ def _inside(folder: str, seen: set[str]) -> Iterator[str]:
             yield item.path
 
 
-def _add(archive: tarfile.TarFile, name: hashlib._Hash, path: str) -> None:
+def _add(archive: tarfile.TarFile, name: hashlib._Hash, path: str) -> str | None:
+    """SHA-256 of the file; None where there is none any more."""
     try:
         mode = stat.S_IMODE(Path(path).stat().st_mode) & 0o777
         data = Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return None
     except OSError as error:
         raise StagingError(f"source file {path} cannot be read: {error.strerror}") from error
     info = tarball.member(path.lstrip("/"), mode)
@@ -148,3 +176,4 @@ def _add(archive: tarfile.TarFile, name: hashlib._Hash, path: str) -> None:
     archive.addfile(info, io.BytesIO(data))
     inner = hashlib.sha256(data).hexdigest()
     name.update(f"{path}\0{mode:o}\0{inner}\n".encode("utf-8", "surrogateescape"))
+    return inner

@@ -2,13 +2,15 @@
 
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from snakemake_executor_azurebatch.errors import AzureBatchError, ServiceError, StagingError
 from snakemake_executor_azurebatch.jobs import JobRequest, Share
 from snakemake_executor_azurebatch.run.runs import Runs
+from snakemake_executor_azurebatch.staging.archive import SourceArchive
+
+FIRST, SECOND = (SourceArchive(b"", name, "", 0) for name in ("first", "second"))
 
 #: Only what hangs is waited for so long.
 PATIENCE_S = 30.0
@@ -63,13 +65,13 @@ class FakeSession:
 class FakeRun:
     session: FakeSession
     pool_id: str = "p"
-    sources: list[list[Path]] = field(default_factory=list)
+    sources: list[SourceArchive] = field(default_factory=list)
     error: AzureBatchError | None = None
 
-    def use_sources(self, files):
+    def use_sources(self, archive):
         if self.error is not None:
             raise self.error
-        self.sources.append(files)
+        self.sources.append(archive)
 
     def keep_only(self, works):
         pass
@@ -189,15 +191,15 @@ def test_a_move_does_not_wait_for_somebody_who_opens_the_pool():
 def test_a_pool_whose_sources_cannot_be_shipped_stays_open_for_the_next_round():
     several, made = FakeSeveral(), []
     runs = runs_on(several, made)
-    runs.use_sources([Path("a")])
+    runs.use_sources(FIRST)
     name(runs, job())
     made[0].error = StagingError("b: not readable")
-    runs.use_sources([Path("b")])
+    runs.use_sources(SECOND)
     with pytest.raises(StagingError, match="not readable"):
         name(runs, job())
     runs.submit([])
     made[0].error = None
     name(runs, job())
-    assert made[0].sources == [[Path("a")], [Path("b")]]
+    assert made[0].sources == [FIRST, SECOND]
     assert several.opened == [("big", True)]
     assert several.happened == []

@@ -9,7 +9,13 @@ import pytest
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.node.protocol import Sources
 from snakemake_executor_azurebatch.staging import archive as archives
-from snakemake_executor_azurebatch.staging.archive import SourceArchive, build_archive, stage_sources
+from snakemake_executor_azurebatch.staging.archive import (
+    SourceArchive,
+    build_archive,
+    changed,
+    of_changed,
+    stage_sources,
+)
 from snakemake_executor_azurebatch.staging.place import beside
 from snakemake_executor_azurebatch.staging.store import BlobStore
 
@@ -102,6 +108,25 @@ def test_the_name_depends_on_paths_contents_and_modes_only(project: Path) -> Non
     other_content = build("Snakefile", "scripts/a.py")
     fewer = build("Snakefile")
     assert len({first.sha256, other_mode.sha256, other_content.sha256, fewer.sha256}) == 4
+
+
+def test_what_was_edited_since_is_known(project: Path) -> None:
+    members = build_archive([project / "Snakefile", project / "scripts"]).members
+    edited, gone = project / "scripts/a.py", project / "scripts/deep/tool"
+    assert {str(edited), str(gone)} < members.keys()
+    for path in map(Path, members):
+        path.touch()
+    assert changed(members) == []
+    edited.write_bytes(b"edit")
+    gone.unlink()
+    assert changed(members) == sorted(map(str, (edited, gone)))
+
+
+def test_what_was_edited_is_told_shortly() -> None:
+    assert of_changed([]) == ""
+    text = of_changed([str(Path.cwd() / f"scripts/{name}.py") for name in "abcdefg"])
+    assert text.startswith("Changed while this run went on: scripts/a.py, scripts/b.py, ")
+    assert "scripts/e.py and 2 more. " in text
 
 
 def test_it_goes_up_once_and_what_is_there_is_told(store: BlobStore, project: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ REQUESTS_GOAL, CPU_GOAL, MEMORY_GOAL_MIB = 100, 0.2, 300
 def main() -> None:
     """Measure and print."""
     options = _parser().parse_args()
+    # In the background of a shell it is ignored, and so it would be by all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         # Modules are compiled once and not with each run, as where an installer has done it.

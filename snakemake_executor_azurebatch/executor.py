@@ -46,7 +46,7 @@ from snakemake_executor_azurebatch.run.session import Place, Session, open_sessi
 from snakemake_executor_azurebatch.run.several import Several, open_several
 from snakemake_executor_azurebatch.run.summary import Tally
 from snakemake_executor_azurebatch.run.waker import Waker
-from snakemake_executor_azurebatch.staging.archive import SourceArchive, build_archive, of_changed
+from snakemake_executor_azurebatch.staging.archive import SourceArchive, build_archive
 from snakemake_executor_azurebatch.ways import check_ensured
 
 #: Snakemake's Workflow: more of it is used than its interface names.
@@ -208,7 +208,7 @@ class Executor(RemoteExecutor):
             run.close()
             if told := self._tally.text():
                 self.logger.info(told, extra=event("run_ended", self._tally.figures()))
-            if told := of_changed(self._call.edited(self._taken)):
+            if told := self._call.edited(self._taken):
                 self.logger.warning(told)
             return
         left_s = self._cancelled_s + CLOSE_PATIENCE_S - time.monotonic()

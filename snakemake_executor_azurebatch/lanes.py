@@ -10,7 +10,7 @@ Every choice carries its reason, and a wish that cannot be met carries a refusal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 AUTO = "auto"
@@ -129,7 +129,7 @@ def _needs(facts: JobFacts) -> Iterator[str]:
         (facts.ensured_in_storage, "ensure() of files in storage is checked in the task"),
         (facts.from_source_cache, "it uses workflow.source_path"),
     )
-    yield from (f"{sentence}: {_listed(names)}" for names, sentence in files if names)
+    yield from (f"{sentence}: {listed(names)}" for names, sentence in files if names)
 
 
 def _lane(facts: JobFacts, wished: str) -> tuple[str, str, str]:
@@ -174,7 +174,7 @@ def _staging(facts: JobFacts, wished: str, lane: str, *, own_image: bool) -> tup
         )
         return STAGER, "Snakemake needs Python in any case", refusal if wished == BATCH else ""
     if facts.staged_from_storage:
-        named = _listed(facts.staged_from_storage)
+        named = listed(facts.staged_from_storage)
         refusal = f"rule {facts.rule}: {STAGING_RESOURCE}=batch cannot move files of a storage provider: {named}."
         return STAGER, "it has files of a storage provider", refusal if wished == BATCH else ""
     if wished != AUTO:
@@ -188,6 +188,7 @@ def _unknown(facts: JobFacts, resource: str, value: str, known: tuple[str, ...])
     return f"rule {facts.rule}: resource {resource} is {value!r}; it can be {', '.join(known)}."
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names as one text, the first ones named."""
     more = len(names) - NAMED_AT_MOST
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

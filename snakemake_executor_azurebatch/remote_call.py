@@ -19,6 +19,7 @@ from typing import Any
 from snakemake_executor_azurebatch import git_files
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.jobs import Job
+from snakemake_executor_azurebatch.lanes import listed
 from snakemake_executor_azurebatch.node import protocol
 from snakemake_executor_azurebatch.parse_reads import MAX_FILE_BYTES, PARSE_READS
 from snakemake_executor_azurebatch.staging.archive import changed, files_below, is_never_source
@@ -123,11 +124,17 @@ class RemoteCall:
         found.update(_beside_environments(found))
         return sorted(Path(os.path.normpath(path)) for path in found)
 
-    def edited(self, taken: Mapping[str, str]) -> list[str]:
-        """Which of these sources (SHA-256 by path) are other ones now, and not since a job has made them."""
+    def edited(self, taken: Mapping[str, str]) -> str:
+        """What to tell of sources (SHA-256 by path) that are other ones now, and not since a job has made them."""
         found = changed(taken)
         made = self._made() if found else set()
-        return [path for path in found if path not in made]
+        names = [self._relative(path) for path in found if path not in made]
+        if not names:
+            return ""
+        return (
+            f"Changed while this run went on: {listed(names)}. Its jobs, or some of them, had what was there before, "
+            "and Snakemake takes results that are newer than a script for current: --forcerun RULE makes them anew."
+        )
 
     def problems(self, job: Job) -> list[str]:
         """Why what the job is made of cannot come to a node: one sentence for each."""

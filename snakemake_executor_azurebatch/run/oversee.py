@@ -189,26 +189,24 @@ class Overseer:
 
     def _ask_more(self, created: frozenset[str], now_s: float) -> None:
         is_due = now_s >= self._quiet.ask_at_s
-        if is_due:
-            self._quiet = self._quiet.asked(now_s)
         try:
             state = self._looks.job_state()
-            if state not in ENDED_STATES:
-                # Before the pool, which may not be ours to see: what is gone is told of all the same.
-                if is_due and (missing := created - self._looks.task_ids()):
-                    self._on.gone(missing)
-                self._watch_waiting(self._looks.why(), now_s, is_due=is_due)
-                return
+            # Before the pool, which may not be ours to see: what is gone is told of all the same.
+            if is_due and state not in ENDED_STATES and (missing := created - self._looks.task_ids()):
+                self._on.gone(missing)
+            waiting = self._looks.why()
         except ServiceError as error:
             if error.code not in ENDED_CODES:
                 raise
             state = error.code
-        self._on.give_up(Failure(Cause.JOB_GONE, f"the Batch job is seen as: {state}"))
-
-    def _watch_waiting(self, waiting: Waiting, now_s: float, *, is_due: bool) -> None:
+        if state in (*ENDED_STATES, *ENDED_CODES):
+            self._on.give_up(Failure(Cause.JOB_GONE, f"the Batch job is seen as: {state}"))
+            return
         self._watch_progress(waiting, now_s)
-        if is_due and (why := explain_waiting(waiting)) and self._told_stuck is None:
-            self._on.say(why)
+        if is_due:
+            self._quiet = self._quiet.asked(now_s)
+            if (why := explain_waiting(waiting)) and self._told_stuck is None:
+                self._on.say(why)
 
     def _watch_progress(self, waiting: Waiting, now_s: float) -> None:
         """Tell of what keeps every task from running, and give up in the end."""

@@ -9,7 +9,7 @@ import os
 import stat
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,6 @@ from snakemake_executor_azurebatch.staging.store import BlobStore
 
 #: Never sources, wherever they turn up: secrets may be in them, and they change with each run.
 LEFT_OUT = frozenset({".git", ".hg", ".svn", ".snakemake", "__pycache__", ".ipynb_checkpoints"})
-
-MOST_NAMED = 5
 
 #: More is data, which each job would have to fetch and unpack.
 MAX_BYTES = 500 << 20
@@ -75,21 +73,10 @@ def changed(members: Mapping[str, str]) -> list[str]:
     return sorted(path for path, inner in members.items() if _sha256_now(path) != inner)
 
 
-def of_changed(paths: Sequence[str]) -> str:
-    """What to tell the user of sources that have changed while a run went on; nothing where none has."""
-    if not paths:
-        return ""
-    named = ", ".join(os.path.relpath(path) for path in paths[:MOST_NAMED])
-    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-    return (
-        f"Changed while this run went on: {named}{more}. Its jobs had these files as they were when it began, and "
-        "Snakemake takes results that are newer than a script for current: --forcerun RULE makes them anew."
-    )
-
-
 def _sha256_now(path: str) -> str | None:
     try:
-        return digests.of_file(Path(path)).sha256
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None
 

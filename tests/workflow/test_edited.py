@@ -25,7 +25,7 @@ rule made:
     output: "made.txt"
     shell: "echo made > {output}"
 """
-TOLD = "Changed while this run went on: scripts/write.py. Its jobs had these files as they were when it began"
+TOLD = "Changed while this run went on: scripts/write.py. Its jobs, or some of them, had what was there before"
 
 
 def test_all_jobs_have_the_same_sources_and_what_was_edited_is_told(workdir):

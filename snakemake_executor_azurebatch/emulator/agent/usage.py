@@ -93,7 +93,7 @@ class _Watch:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     key: tuple[int, int]  # id and start time: an id is used again
-    program: bytes  # where its environment lies: another place once it runs another program
+    program: bytes  # tells the program that it runs from the one before: where the environment lies in memory
     parent: int
     memory_bytes: int
     cpu_s: float
@@ -134,7 +134,7 @@ class Processes:
         fields = stat.rpartition(b")")[2].split()
         ticks = sum(int(field) for field in fields[11:15])  # its own and of children it has waited for
         memory_bytes = max(0, int(fields[21])) * self._page_bytes
-        program = b" ".join(fields[47:49])  # none yet of one that is about to run another
+        program = b" ".join(fields[47:49])  # env_start, env_end
         return _Seen((pid, int(fields[19])), program, int(fields[1]), memory_bytes, ticks / self._ticks_per_s)
 
     def _owner(self, process: _Seen | None, seen: Mapping[int, _Seen], directories: set[bytes]) -> bytes | None:

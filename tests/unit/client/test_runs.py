@@ -188,6 +188,15 @@ def test_a_move_does_not_wait_for_somebody_who_opens_the_pool():
     assert several.opened == [("spot", True)]
 
 
+def test_a_pool_that_is_opened_later_gets_the_same_sources():
+    made = []
+    runs = runs_on(FakeSeveral(), made)
+    runs.use_sources(FIRST)
+    name(runs, job("big"))
+    name(runs, job("small"))
+    assert [run.sources for run in made] == [[FIRST], [FIRST]]
+
+
 def test_a_pool_whose_sources_cannot_be_shipped_stays_open_for_the_next_round():
     several, made = FakeSeveral(), []
     runs = runs_on(several, made)

@@ -74,6 +74,17 @@ def test_a_script_beside_the_snakefile_brings_no_secrets_and_no_state(
     assert build_archive(call(project, start, "plot.py").sources([])).sha256 == before
 
 
+def test_what_was_edited_is_told_shortly(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = [write(project / f"lib/{name}.py") for name in "abcde"]
+    monkeypatch.chdir(project)
+    asked = call(project, project, "plot.py")
+    taken = build_archive(scripts).members
+    assert asked.edited(taken) == ""
+    for script in scripts:
+        write(script, "edited")
+    assert asked.edited(taken).startswith("Changed while this run went on: lib/a.py, lib/b.py, lib/c.py and 2 more. ")
+
+
 def test_a_link_to_a_folder_brings_what_is_there_but_no_data(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,7 @@ import pytest
 from snakemake_executor_azurebatch.errors import StagingError
 from snakemake_executor_azurebatch.node.protocol import Sources
 from snakemake_executor_azurebatch.staging import archive as archives
-from snakemake_executor_azurebatch.staging.archive import (
-    SourceArchive,
-    build_archive,
-    changed,
-    of_changed,
-    stage_sources,
-)
+from snakemake_executor_azurebatch.staging.archive import SourceArchive, build_archive, changed, stage_sources
 from snakemake_executor_azurebatch.staging.place import beside
 from snakemake_executor_azurebatch.staging.store import BlobStore
 
@@ -120,13 +114,6 @@ def test_what_was_edited_since_is_known(project: Path) -> None:
     edited.write_bytes(b"edit")
     gone.unlink()
     assert changed(members) == sorted(map(str, (edited, gone)))
-
-
-def test_what_was_edited_is_told_shortly() -> None:
-    assert of_changed([]) == ""
-    text = of_changed([str(Path.cwd() / f"scripts/{name}.py") for name in "abcdefg"])
-    assert text.startswith("Changed while this run went on: scripts/a.py, scripts/b.py, ")
-    assert "scripts/e.py and 2 more. " in text
 
 
 def test_it_goes_up_once_and_what_is_there_is_told(store: BlobStore, project: Path) -> None:

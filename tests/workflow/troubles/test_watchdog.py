@@ -24,7 +24,10 @@ def node_ids(lab) -> set[str]:
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Pools are looked at, and leases kept in step, without pauses of half a minute: the service's clock leaps."""
+    """Pools are looked at, and leases kept in step, without pauses of half a minute.
+
+    The service, which takes one change of a pool in that time, has its clock put forward where that matters.
+    """
     monkeypatch.setattr(session, "Lessee", partial(Lessee, terms=Terms(pause_s=1.0)))
     monkeypatch.setattr(pool_watch, "FIRST_S", 0.5)
 
